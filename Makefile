@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test quick lint docs clean
+
+help: ## Say what each target does.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed ## Train, record and deploy with real Airflow, then show the lineage.
+	@$(BIN)/python dags/run_demo.py
+
+test: $(VENV)/.installed lint ## Run every test.
+	$(BIN)/pytest
+
+quick: $(VENV)/.installed ## Run the tests that take no real Airflow, in under a minute.
+	$(BIN)/pytest -q -m "not slow"
+
+lint: $(VENV)/.installed ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove the environment and the demo's data.
+	rm -rf $(VENV) .demo
+
+# The environment holds the versions that were tested together; it is made anew when they change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "arangopipe-ops needs Python 3.11 or later: make PYTHON=python3.11")'
+	@echo "Installing into $(VENV) (about a minute, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
