@@ -1,0 +1,206 @@
+"""The seven stages of a machine-learning pipeline: each function returns the Stage to write, and does no I/O.
+
+Beside the named arguments every stage takes any JSON attribute; it is stored and searchable like the others.
+Where an argument is a reference, a Ref, an `_id` or a name will do (`arangopipe_ops.model.Reference`).
+All of them raise `errors.Invalid`, naming the argument.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import Reference, Stage, digest, moment, sure_key, target
+
+
+def register_project(name: str, **attributes: Any) -> Stage:
+    """Register a project."""
+    stage = Stage()
+    stage.add("Project", {"name": name, **attributes})
+    return stage
+
+
+def register_dataset(
+    name: str,
+    *,
+    version: str | None = None,
+    uri: str | None = None,
+    source: str | None = None,
+    checksum: str | None = None,
+    **attributes: Any,
+) -> Stage:
+    """Register a data set: where it lies, which system it came from, what is in it."""
+    stage = Stage()
+    known = {"version": version, "uri": uri, "source": source, "checksum": checksum}
+    stage.add("Dataset", {"name": name, **known, **attributes})
+    return stage
+
+
+def register_featureset(
+    name: str,
+    *,
+    dataset: Reference | Sequence[Reference],
+    features: Sequence[str] | None = None,
+    transformation: Any = None,
+    version: str | None = None,
+    **attributes: Any,
+) -> Stage:
+    """Register a feature set and the data set, or sets, that it is generated from."""
+    stage = Stage()
+    known = {"version": version, "features": features, "transformation": transformation}
+    bases = [_spelled("Dataset", base) for base in _each(dataset)]
+    node = stage.add("Featureset", {"name": name, **known, "datasets": bases, **attributes})
+    for base in _each(dataset):
+        stage.link("featureset_dataset", node, base, _given(transformation=transformation))
+    return stage
+
+
+def register_model(
+    name: str,
+    *,
+    project: Reference,
+    task: str | None = None,
+    technique: str | None = None,
+    framework: str | None = None,
+    version: str | None = None,
+    **attributes: Any,
+) -> Stage:
+    """Register a model, that is a technique for a task, in its project."""
+    stage = Stage()
+    known = {"version": version, "task": task, "technique": technique, "framework": framework}
+    node = stage.add("Model", {"name": name, **known, **attributes})
+    stage.link("project_models", project, node)
+    return stage
+
+
+def log_run(
+    run_id: str,
+    *,
+    model: Reference,
+    dataset: Reference | Sequence[Reference] | None = None,
+    featureset: Reference | Sequence[Reference] | None = None,
+    params: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    status: str = "completed",
+    start: datetime | str | None = None,
+    end: datetime | str | None = None,
+    tag: str | None = None,
+    deployment_tag: str | None = None,
+    **attributes: Any,
+) -> Stage:
+    """Log a run: what it executed and read, the parameters it obtained, the performance seen in development.
+
+    `params` and `metrics` are stored as nodes of their own, under the run's key. Times are UTC in the graph.
+    """
+    stage = Stage()
+    tags = _given(tag=tag, deployment_tag=deployment_tag)
+    times = {name: moment(at, f"Run.{name}") for name, at in _given(start=start, end=end).items()}
+    run = stage.add("Run", {"run_id": run_id, "status": status, **times, **tags, **attributes})
+    stage.link("run_models", model, run)
+    for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
+        for reference in _each(references):
+            stage.link(edge, run, reference)
+    for edge, kind, facts in (
+        ("run_modelparams", "ModelParams", params),
+        ("run_devperf", "DevPerf", metrics),
+    ):
+        if facts is not None:
+            owned = _owned(kind, facts, run_id=run_id)
+            stage.link(edge, run, stage.add(kind, {**owned, **tags}, key=run.key))
+    return stage
+
+
+def register_deployment(
+    tag: str,
+    *,
+    project: Reference,
+    model: Reference,
+    run: Reference | None = None,
+    featureset: Reference | Sequence[Reference] | None = None,
+    environment: str = "production",
+    status: Literal["scheduled", "active", "archived"] = "active",
+    **attributes: Any,
+) -> Stage:
+    """Register the deployment of a model with the parameters that `run` obtained.
+
+    Only one deployment of a project and environment is active: registering an active one archives the other
+    in the same request.
+    """
+    if status not in ("scheduled", "active", "archived"):
+        raise Invalid("Deployment.status", f"{status!r} is not scheduled, active or archived")
+    stage = Stage()
+    known = {"environment": environment, "status": status, "project": _spelled("Project", project)}
+    slot = digest([sure_key("Project", project), environment])[:32] if status == "active" else None
+    node = stage.add("Deployment", {"tag": tag, **known, **attributes}, active_slot=slot)
+    stage.link("deployment_model", node, model)
+    for reference in _each(featureset):
+        stage.link("deployment_featureset", node, reference)
+    if run is not None:
+        stage.link("deployment_run", node, run)
+        params = f"modelparams/{sure_key('Run', run)}"
+        stage.link("deployment_modelparams", node, {"_id": params})
+    return stage
+
+
+def log_serving_perf(
+    deployment: Reference,
+    *,
+    metrics: Mapping[str, Any],
+    period_start: datetime | str,
+    period_end: datetime | str,
+    source: str = "manual",
+    **attributes: Any,
+) -> Stage:
+    """Log how a deployment served in one period, `period_start` included and `period_end` not.
+
+    There is one node for a deployment, period and source: logging it again replaces it.
+    """
+    period = {
+        "period_start": moment(period_start, "ServingPerf.period_start"),
+        "period_end": moment(period_end, "ServingPerf.period_end"),
+    }
+    if period["period_end"] <= period["period_start"]:
+        raise Invalid("ServingPerf.period_end", f"{period['period_end']} is not after {period['period_start']}")
+    stage = Stage()
+    identity = {"deployment": sure_key("Deployment", deployment), **period, "source": source}
+    node = stage.add("ServingPerf", {**_owned("ServingPerf", metrics, **identity), **attributes})
+    stage.link("deployment_servingperf", deployment, node, period)
+    return stage
+
+
+STAGES: Mapping[str, Callable[..., Stage]] = {
+    "project": register_project,
+    "dataset": register_dataset,
+    "featureset": register_featureset,
+    "model": register_model,
+    "run": log_run,
+    "deployment": register_deployment,
+    "serving-perf": log_serving_perf,
+}
+"""The stages by the name of what they register."""
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _each(references: Any) -> Iterable[Any]:
+    if references is None:
+        return ()
+    return references if isinstance(references, list | tuple) else (references,)
+
+
+def _spelled(kind: str, reference: Any) -> str:
+    """Return a reference as it enters another node's content: its key if that is sure, else as it was given."""
+    found = target(kind, reference)
+    return found.name or str(found.key)
+
+
+def _owned(kind: str, facts: Mapping[str, Any], **identity: str) -> dict[str, Any]:
+    """Return facts together with the identity of what they are observed of. Raises Invalid if they disagree."""
+    if not isinstance(facts, Mapping):
+        raise Invalid(kind, f"{facts!r} is not a mapping of names to values")
+    for name, value in identity.items():
+        if facts.get(name, value) != value:
+            raise Invalid(f"{kind}.{name}", f"{facts[name]!r} is not {value!r}; choose another name for it")
+    return {**facts, **identity}
