@@ -1,0 +1,123 @@
+"""Open a database from a URL: an ArangoDB server or cluster, or the embedded one in a file."""
+
+import os
+import random
+import re
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from arango.client import ArangoClient
+from arango.database import StandardDatabase
+from arango.http import DefaultHTTPClient
+from arango.response import Response
+from requests import RequestException, Session
+from requests.exceptions import SSLError
+
+from arangopipe_ops.errors import Misconfigured, Unavailable
+
+URL_VARIABLE = "ARANGOPIPE_URL"
+DEFAULT_FILE = "arangopipe.db"
+DEFAULT_TIMEOUT = 30.0
+
+_FORMS = "http(s)://user:password@host:8529/database or embedded:///path/to/file"
+_SERVER = re.compile(
+    r"(?P<scheme>https?)://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<hosts>[^/@?#]+)(?:/(?P<name>[^/?#]*))?/?"
+)
+_EMBEDDED = re.compile(r"embedded://(?P<path>/.+)")
+
+
+def connect(url: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> StandardDatabase:
+    """Return python-arango's database object for a URL; nothing is sent yet.
+
+    `http(s)://user:password@host:8529/database` is a server; several hosts of a cluster are separated by
+    commas, and a user or password with special characters is percent-encoded. `embedded:///path/to/file` is
+    the embedded database in that file. Without `url` the environment's ARANGOPIPE_URL counts, and without
+    that the file arangopipe.db in the working directory.
+
+    Requests that do not arrive or are not answered are sent again, with growing pauses, until `timeout`
+    seconds have passed; then `Unavailable` is raised. Raises Misconfigured for a URL that is none.
+    """
+    url = url or os.environ.get(URL_VARIABLE) or f"embedded://{quote(str(Path(DEFAULT_FILE).absolute()))}"
+    if match := _EMBEDDED.fullmatch(url):
+        return _open_file(Path(unquote(match["path"])))
+    if match := _SERVER.fullmatch(url):
+        return _open_server(match, timeout)
+    raise Misconfigured(f"{redacted(url)!r} is not a database URL; it looks like {_FORMS}.")
+
+
+def describe(db: StandardDatabase) -> str:
+    """Return where a database is, without credentials: the URL of a server, or the path of a file."""
+    http: Any = db.conn._http
+    return f"{','.join(http.hosts)}/{db.name}" if isinstance(http, _PatientClient) else str(http.path)
+
+
+def redacted(url: str) -> str:
+    """Return a URL with everything that may be a credential replaced by `***`."""
+    return re.sub(r"//.*@", "//***@", url)
+
+
+def _open_file(path: Path) -> StandardDatabase:
+    from arangopipe_ops.embedded.transport import client  # only who uses a file pays for its engine
+
+    if not path.parent.is_dir():
+        raise Misconfigured(f"the folder of {path} does not exist; create it, or name another file.")
+    return client(path).db("_system")
+
+
+def _open_server(parts: re.Match[str], timeout: float) -> StandardDatabase:
+    hosts = [f"{parts['scheme']}://{host.strip()}" for host in parts["hosts"].split(",") if host.strip()]
+    client = ArangoClient(hosts[0], resolver_max_tries=1, http_client=_PatientClient(hosts, timeout))
+    name, user, password = (unquote(parts[key] or "") for key in ("name", "user", "password"))
+    return client.db(name or "_system", username=user or "root", password=password)
+
+
+class _PatientClient(DefaultHTTPClient):
+    """Sends a request again, to the next host, until it is answered or the deadline has passed.
+
+    The driver sends a request three times within milliseconds and gives up; here the pauses grow up to two
+    seconds. Sending again is safe because every write of this library is idempotent.
+    """
+
+    def __init__(self, hosts: list[str], timeout: float) -> None:
+        super().__init__(request_timeout=timeout, retry_attempts=0)
+        self.hosts = hosts
+        self._current = 0
+
+    def send_request(self, session: Session, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
+        deadline = time.monotonic() + self._seconds
+        path = url.removeprefix(self.hosts[0])
+        pause = 0.05
+        while True:
+            host = self.hosts[self._current]
+            try:
+                response = super().send_request(session, method, host + path, *args, **kwargs)
+                if response.status_code not in _BUSY:
+                    return response
+                problem = f"HTTP {response.status_code}"
+            except SSLError as error:
+                raise Misconfigured(f"the TLS certificate of {host} is not trusted: {_reason(error)}") from None
+            except RequestException as error:
+                problem = _reason(error)
+            self._current = (self._current + 1) % len(self.hosts)
+            if time.monotonic() + pause > deadline:
+                raise Unavailable(
+                    f"no answer from {', '.join(self.hosts)} within {self._seconds:g} s: {problem}. "
+                    "Check that the server runs and that host and port are right; trying again is safe."
+                )
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 2.0)
+
+    @property
+    def _seconds(self) -> float:
+        return float(self.request_timeout or DEFAULT_TIMEOUT)
+
+
+_BUSY = {429, 502, 503, 504}
+
+
+def _reason(error: RequestException) -> str:
+    """Return what went wrong in a few words; the driver's own text repeats itself over three lines."""
+    known = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(timed out)|(certificate[^'\"()]*)", str(error))
+    return next(filter(None, known.groups())).lower() if known else type(error).__name__

@@ -1,0 +1,83 @@
+"""Fixtures: one database that is empty, one that is provisioned, and a store on it.
+
+They are embedded in a file of the test's own, or on the server that ARANGO_URL names
+(`http://root:password@localhost:8529/_system`), where each test gets a database of its own.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from arangopipe_ops.admin import provision
+from arangopipe_ops.connection import connect
+from arangopipe_ops.store import Store
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    server = os.environ.get("ARANGO_URL")
+    if server is None:
+        yield f"embedded://{tmp_path}/graph.db"
+        return
+    name = f"test_{uuid4().hex}"
+    system = connect(server)
+    system.create_database(name)
+    yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    system.delete_database(name)
+
+
+@pytest.fixture
+def empty_db(url: str) -> Any:
+    return connect(url)
+
+
+@pytest.fixture
+def db(empty_db: Any) -> Any:
+    provision(empty_db)
+    return empty_db
+
+
+@pytest.fixture
+def store(db: Any) -> Store:
+    return Store(db)
+
+
+class Requests:
+    """Records the requests that a database object sends, and can lose the answer to the next ones."""
+
+    def __init__(self, db: Any) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.replies_to_lose = 0
+        self._client = db.conn._http
+        self._send = self._client.send_request
+        self._client.send_request = self._record
+
+    def _record(self, session: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        import requests
+
+        self.sent.append((method, urlsplit(url).path))
+        answer = self._send(session, method, url, *args, **kwargs)
+        if self.replies_to_lose:
+            self.replies_to_lose -= 1
+            raise requests.ConnectionError("the reply was lost")
+        return answer
+
+    def __len__(self) -> int:
+        return len(self.sent)
+
+
+@pytest.fixture
+def requests_of() -> Any:
+    return Requests
+
+
+def dump(db: Any) -> dict[str, dict[str, Any]]:
+    """Return everything stored in the graph and its audit, by _id."""
+    names = [c["name"] for c in db.collections() if not c["system"]]
+    return {d["_id"]: d for name in sorted(names) for d in db.collection(name).all()}

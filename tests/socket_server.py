@@ -1,0 +1,92 @@
+"""The embedded database behind a real socket, with the faults that networks and servers have."""
+
+import base64
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from arangopipe_ops.embedded import Database
+
+PASSWORD = "correct horse"
+
+
+class SocketServer(ThreadingHTTPServer):
+    """Serves one database file; `faults` says what happens to the next requests, one fault each.
+
+    `lose` handles the request and closes the connection without an answer, `refuse` closes it before handling
+    the request, `503` answers that the server is busy.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.database = Database(path)
+        self.faults: deque[str] = deque()
+        self.requests: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: SocketServer
+
+    def handle_one_method(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        url = urlsplit(self.path)
+        self.server.requests.append(f"{self.command} {url.path}")
+        fault = self.server.faults.popleft() if self.server.faults else None
+        if fault == "refuse":
+            return self._hang_up()
+        if fault == "503":
+            return self._answer(503, {"error": True, "code": 503, "errorNum": 503, "errorMessage": "busy"})
+        if self._password() != PASSWORD:
+            return self._answer(401, {"error": True, "code": 401, "errorNum": 401, "errorMessage": "not authorized"})
+        answer = self.server.database.handle(
+            self.command.lower(), url.path, dict(parse_qsl(url.query)), dict(self.headers), body.decode() or None
+        )
+        if fault == "lose":
+            return self._hang_up()
+        return self._answer(answer.status, answer.body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_one_method
+
+    def _password(self) -> str:
+        text = self.headers.get("authorization", "").removeprefix("Basic ")
+        return base64.b64decode(text).decode().partition(":")[2]
+
+    def _answer(self, status: int, body: Any) -> None:
+        content = b"" if body is None or self.command == "HEAD" else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[SocketServer]:
+    server = SocketServer(path)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
