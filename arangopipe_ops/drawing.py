@@ -1,0 +1,137 @@
+"""Draw a lineage: as a tree of text, as DOT, Mermaid or SVG."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from arangopipe_ops.errors import Misconfigured
+from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Lineage, LineageNode, Schema
+
+_NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 44, 60, 4
+_FILLS = ("#dbeafe", "#dcfce7", "#ccfbf1", "#fef3c7", "#e5e7eb", "#ede9fe", "#fae8ff", "#fee2e2", "#ffedd5")
+
+
+def tree(lineage: Lineage, schema: Schema = SCHEMA) -> str:
+    """Return a lineage as indented text, each node once, under the nearest node that leads to it.
+
+    `←` leads to what influenced the node above, `→` to what it influenced or what was observed of it.
+    """
+    nodes = {node["_id"]: node for node in lineage["nodes"]}
+    children = _spanning(lineage)
+
+    def lines(id: str, lead: str, arrow: str) -> Iterator[str]:
+        yield arrow + _line(nodes[id], schema)
+        below = children[id]
+        for i, (child, pointing) in enumerate(below):
+            last = i == len(below) - 1
+            inner = lines(child, lead, f"{pointing} ")
+            yield ("└─ " if last else "├─ ") + next(inner)
+            yield from (("   " if last else "│  ") + line for line in inner)
+
+    return "\n".join(lines(lineage["start"], "", ""))
+
+
+def dot(lineage: Lineage, schema: Schema = SCHEMA) -> str:
+    """Return a lineage in Graphviz's language, upstream at the left."""
+    rows = [
+        "digraph lineage {",
+        '  graph [rankdir=LR, bgcolor="transparent", fontname="Helvetica", nodesep=0.25, ranksep=0.6];',
+        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11, color="#64748b"];',
+        '  edge [fontname="Helvetica", fontsize=9, color="#94a3b8", fontcolor="#64748b", arrowsize=0.7];',
+    ]
+    for node in lineage["nodes"]:
+        label = "\\n".join(_dot_text(part) for part in (node["kind"], _name(node), summary(node, schema)) if part)
+        looks = {"label": label, "tooltip": _dot_text(node["_id"]), "fillcolor": _fill(node, schema)}
+        if node["_id"] == lineage["start"]:
+            looks["penwidth"] = "2.5"
+        attributes = ", ".join(f'{name}="{value}"' for name, value in looks.items())
+        rows.append(f'  "{node["_id"]}" [{attributes}];')
+    for edge in lineage["edges"]:
+        rows.append(f'  "{edge["upstream"]}" -> "{edge["downstream"]}" [label="{_dot_text(edge["edge"])}"];')
+    return "\n".join([*rows, "}"])
+
+
+def mermaid(lineage: Lineage, schema: Schema = SCHEMA) -> str:
+    """Return a lineage as a Mermaid flowchart, which Markdown pages draw."""
+    short = {node["_id"]: f"n{i}" for i, node in enumerate(lineage["nodes"])}
+    rows = ["flowchart LR"]
+    for node in lineage["nodes"]:
+        parts = [_mermaid_text(part) for part in (node["kind"], _name(node), summary(node, schema)) if part]
+        rows.append(f'  {short[node["_id"]]}["{"<br/>".join(parts)}"]')
+    rows += [f"  {short[e['upstream']]} -->|{e['edge']}| {short[e['downstream']]}" for e in lineage["edges"]]
+    return "\n".join(rows)
+
+
+def svg(lineage: Lineage, schema: Schema = SCHEMA) -> bytes:
+    """Return a lineage drawn by Graphviz as SVG. Raises Misconfigured where pygraphviz is not installed."""
+    try:
+        import pygraphviz
+    except ImportError as error:
+        raise Misconfigured("drawing needs pygraphviz: pip install 'arangopipe-ops[draw]'") from error
+    return bytes(pygraphviz.AGraph(string=dot(lineage, schema)).draw(format="svg", prog="dot"))
+
+
+def summary(node: LineageNode, schema: Schema = SCHEMA) -> str:
+    """Return the few attributes that say most about a node, as `name value` pairs."""
+    type_ = schema.node(node["kind"])
+    document = node["document"]
+    told = type_.shows or [name for name in sorted(document) if _telling(name, document, type_.identity)]
+    pairs = [f"{name} {_short(document[name])}" for name in told if document.get(name) is not None]
+    return _clipped(", ".join(pairs[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
+
+
+def _telling(name: str, document: Mapping[str, Any], identity: Sequence[str]) -> bool:
+    apart = {"created", "revised", "digest", "provenance", *ANNOTATIONS, *identity}
+    return not name.startswith("_") and name not in apart and isinstance(document[name], str | int | float)
+
+
+def _spanning(lineage: Lineage) -> dict[str, list[tuple[str, str]]]:
+    """Return each node's children in a breadth-first tree from the start, with the arrow that leads to them."""
+    steps: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for edge in lineage["edges"]:
+        steps[edge["downstream"]].append((edge["upstream"], "←"))
+        steps[edge["upstream"]].append((edge["downstream"], "→"))
+    children: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    seen, queue = {lineage["start"]}, deque([lineage["start"]])
+    while queue:
+        id = queue.popleft()
+        for step in steps[id]:
+            if step[0] not in seen:
+                seen.add(step[0])
+                children[id].append(step)
+                queue.append(step[0])
+    return children
+
+
+def _line(node: LineageNode, schema: Schema) -> str:
+    about = summary(node, schema)
+    return f"{node['kind']} {_name(node)}" + (f"  ({about})" if about else "")
+
+
+def _name(node: LineageNode) -> str:
+    version = node["document"].get("version")
+    return _clipped(node["name"], _NAME_LENGTH) + (f" @{_clipped(str(version), 16)}" if version else "")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{len(value)}" if isinstance(value, list) else str(value)
+
+
+def _clipped(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _fill(node: LineageNode, schema: Schema) -> str:
+    return _FILLS[list(schema.nodes).index(node["kind"]) % len(_FILLS)]
+
+
+def _dot_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _mermaid_text(text: str) -> str:
+    escaped = text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    return escaped.replace("#", "&#35;")
