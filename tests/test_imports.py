@@ -1,0 +1,135 @@
+"""Who may import whom, as docs/architecture.md has it."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "arangopipe_ops"
+CORE = {"errors", "model", "stages", "connection", "store", "admin", "analytics"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "embedded": set(),
+    "model": {"errors"},
+    "stages": {"errors", "model"},
+    "drawing": {"errors", "model"},
+    "connection": {"errors", "embedded"},
+    "store": {"errors", "model"},
+    "admin": {"errors", "model", "store"},
+    "integrations": {"errors", "model"},
+    "analytics": {"errors", "model", "store", "admin"},
+    "compat": {"errors", "model", "stages", "store", "admin"},
+    "web": CORE | {"drawing"},
+    "airflow": CORE | {"drawing", "integrations"},
+    "kfp": CORE | {"drawing", "integrations"},
+    "cli": CORE | {"drawing", "compat", "integrations", "web", "embedded", ""},
+    "__main__": {"cli"},
+    "": CORE,
+}
+"""Room -> the rooms it may import; "" is the package root."""
+
+THIRD_PARTY_HOMES = {
+    "arango": {"connection", "store", "admin", "embedded"},
+    "lark": {"embedded"},
+    "airflow": {"airflow"},
+    "kfp": {"kfp"},
+    "pygraphviz": {"drawing"},
+    "fastapi": {"web"},
+}
+"""Third-party module -> the rooms that may import it."""
+
+AQL_ROOMS = {"store", "admin", "analytics", "embedded"}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full name of every module that a file imports, at any level."""
+    package = [PACKAGE, *path.relative_to(ROOT / PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == PACKAGE else (module,)
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Return the rooms of ours that a file imports; a name of the package root counts as the root."""
+    parts = [name.split(".")[1:2] for name in imported(path) if name.split(".")[0] == PACKAGE]
+    existing = {file.stem for file in (ROOT / PACKAGE).iterdir()}
+    return {part[0] if part and part[0] in existing else "" for part in parts}
+
+
+FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_only_what_they_may(path: Path) -> None:
+    """Every import of ours stands in the table."""
+    here = room(path)
+    assert rooms_imported(path) - {here} <= MAY_IMPORT[here]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_third_party_modules_stay_in_their_rooms(path: Path) -> None:
+    """A module of another project is imported only in the rooms that adapt it."""
+    for name in imported(path):
+        assert room(path) in THIRD_PARTY_HOMES.get(name.split(".")[0], {room(path)}), name
+
+
+def test_dags_use_the_public_names() -> None:
+    """A DAG imports the package root and the provider, as users' DAGs do."""
+    for path in (ROOT / "dags").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+                assert node.module == PACKAGE or str(node.module).startswith(f"{PACKAGE}.airflow"), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_aql_stands_only_in_its_rooms(path: Path) -> None:
+    """No query text stands outside the rooms that own one."""
+    texts = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
+    queries = [text for text in texts if isinstance(text, str) and "FOR " in text and " IN " in text]
+    assert not queries or room(path) in AQL_ROOMS
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has loaded after a statement."""
+    program = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import arangopipe_ops", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
+        ("import arangopipe_ops.airflow.provider", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
+        ("import arangopipe_ops.airflow.operators", {"arango", "lark", "fastapi", "kfp"}),
+        (
+            "import arangopipe_ops.store, arangopipe_ops.admin, arangopipe_ops.stages",
+            {"arango", "requests", "lark"},
+        ),
+        ("import arangopipe_ops.cli", {"lark", "pygraphviz", "airflow", "kfp", "fastapi"}),
+    ],
+)
+def test_importing_loads_no_more_than_it_needs(statement: str, absent: set[str]) -> None:
+    """Orchestrators import these in every process, so heavy modules wait until they are used."""
+    assert not loaded_by(statement) & absent
+
+
+def test_the_operators_load_no_http_client() -> None:
+    """Importing the operators brings no requests beyond what Airflow itself has loaded."""
+    airflow_alone = loaded_by("from airflow.sdk import BaseHook, BaseOperator, Context")
+    assert "requests" not in loaded_by("import arangopipe_ops.airflow.operators") - airflow_alone
