@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 1 with the error on standard error."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        options.do(options)
     except (ArangopipeError, OSError) as error:
         sys.stderr.write(f"arangopipe: {error}\n")
         return 1
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     command = commands.add_parser("provision", help="create collections, graph and indexes where missing")
-    command.set_defaults(run=_provision)
+    command.set_defaults(do=_provision)
 
     register = commands.add_parser("register", help="write one stage of a pipeline")
     kinds = register.add_subparsers(metavar="WHAT", required=True)
@@ -54,13 +54,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("show", help="print one node as JSON")
     _add_reference(command)
-    command.set_defaults(run=_show)
+    command.set_defaults(do=_show)
 
     command = commands.add_parser("find", help="list nodes of a kind, newest first")
     command.add_argument("kind", help=", ".join(SCHEMA.nodes))
     command.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help="may be repeated")
     command.add_argument("--limit", type=int, default=20)
-    command.set_defaults(run=_find)
+    command.set_defaults(do=_find)
 
     command = commands.add_parser("lineage", help="trace what influenced a node and what it influenced")
     _add_reference(command)
@@ -69,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--kinds", nargs="+", metavar="KIND", help="keep only nodes of these kinds")
     command.add_argument("--format", choices=tuple(_FORMATS), default="tree")
     command.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there instead")
-    command.set_defaults(run=_lineage)
+    command.set_defaults(do=_lineage)
 
     command = commands.add_parser("counts", help="count nodes and edges")
-    command.set_defaults(run=_counts)
+    command.set_defaults(do=_counts)
     return parser
 
 
@@ -91,7 +91,7 @@ def _add_stage(command: argparse.ArgumentParser, stage: Callable[..., Any]) -> N
         )
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any further attribute")
     command.add_argument("--on-conflict", choices=("fail", "keep", "revise"), default="fail")
-    command.set_defaults(run=_register, stage=stage, named=[parameter.name for parameter in named])
+    command.set_defaults(do=_register, stage=stage, named=[parameter.name for parameter in named])
 
 
 def _add_reference(command: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def connect(url: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> Stan
     """
     url = url or os.environ.get(URL_VARIABLE) or f"embedded://{quote(str(Path(DEFAULT_FILE).absolute()))}"
     if match := _EMBEDDED.fullmatch(url):
-        return _open_file(Path(unquote(match["path"])))
+        return _open_file(Path(unquote(match["path"])), timeout)
     if match := _SERVER.fullmatch(url):
         return _open_server(match, timeout)
     raise Misconfigured(f"{redacted(url)!r} is not a database URL; it looks like {_FORMS}.")
@@ -58,12 +58,12 @@ def redacted(url: str) -> str:
     return re.sub(r"//.*@", "//***@", url)
 
 
-def _open_file(path: Path) -> StandardDatabase:
+def _open_file(path: Path, timeout: float) -> StandardDatabase:
     from arangopipe_ops.embedded.transport import client  # only who uses a file pays for its engine
 
     if not path.parent.is_dir():
         raise Misconfigured(f"the folder of {path} does not exist; create it, or name another file.")
-    return client(path).db("_system")
+    return client(path, timeout).db("_system")
 
 
 def _open_server(parts: re.Match[str], timeout: float) -> StandardDatabase:

@@ -37,7 +37,7 @@ OnConflict = Literal["fail", "keep", "revise"]
 Direction = Literal["upstream", "downstream", "both"]
 
 _CONTENDED = {1200, 1210}  # two writers met: ArangoDB's write conflict and unique constraint violated
-_TRIES = 8
+_CONTENTION_SECONDS = 10
 
 
 @contextmanager
@@ -90,7 +90,6 @@ class Store:
         text = _write_text(*groups.shape)
         binds = groups.binds() | {
             "on_conflict": on_conflict,
-            "notes": ANNOTATIONS,
             "audit": {"_key": uuid4().hex, "provenance": self.provenance},
             "provenance": self.provenance,
             "@audit": AUDIT,
@@ -152,23 +151,24 @@ class Store:
         return dict(answer)
 
     def _execute(self, text: str, binds: Document) -> list[Any]:
-        for attempt in range(_TRIES):
+        started, pause = time.monotonic(), 0.02
+        while True:
             try:
                 with driver_errors():
                     return list(self.db.aql.execute(text, bind_vars=binds))  # type: ignore[arg-type]
             except ArangopipeError as error:
-                if getattr(error.__cause__, "error_code", None) not in _CONTENDED or attempt == _TRIES - 1:
+                contended = getattr(error.__cause__, "error_code", None) in _CONTENDED
+                if not contended or time.monotonic() - started > _CONTENTION_SECONDS:
                     raise
-                time.sleep(random.uniform(0, 0.02 * 2**attempt))
-        raise AssertionError("unreachable")
+            time.sleep(random.uniform(0, pause))
+            pause *= 2
 
     def _refuse(self, groups: "_Groups", answer: Document) -> None:
         """Raise what stopped the write, if anything did."""
         if answer["missing"]:
             raise NotFound([str(groups.targets[token]) for token in answer["missing"]])
         for old in answer["conflicts"]:
-            new = groups.content(old)
-            raise Conflict(old["_id"], sorted(name for name in _content(old) | new if old.get(name) != new.get(name)))
+            raise Conflict(old["_id"], _differences(_content(old), groups.content(old)))
 
     def _target(self, reference: Any, kind: str | None) -> Target:
         if kind is None:
@@ -232,6 +232,12 @@ def _content(document: Mapping[str, Any]) -> Document:
     return {name: value for name, value in document.items() if name not in apart and not name.startswith("_")}
 
 
+def _differences(old: Document, new: Document) -> list[str]:
+    """Return the attributes that are not the same JSON; in Python alone True would equal 1."""
+    texts = [{name: model.canonical_text(value) for name, value in document.items()} for document in (old, new)]
+    return sorted(name for name in old | new if texts[0].get(name) != texts[1].get(name))
+
+
 # --- writing ---------------------------------------------------------------------------------------------
 
 
@@ -277,6 +283,8 @@ class _Groups:
 
     def binds(self) -> Document:
         binds: Document = {"tokens": list(self.targets)}
+        if any(self.nodes.values()):
+            binds["notes"] = ANNOTATIONS
         for i, (collection, shape) in enumerate(zip(self.collections, self.shape[0], strict=True)):
             targets = self._targets(collection)
             node = self.schema.node(collection)
@@ -474,12 +482,13 @@ def _lineage_text(schema: Schema, direction: str) -> tuple[str, Document]:
     A breadth-first walk finds every node once, by one of the edges that lead there; a second step from each
     node then finds all edges between them. Facts are not walked through but looked up, newest first.
     """
-    nodes, edges, facts = [*schema.nodes.values()], [*schema.edges.values()], _facts(schema)
+    sides = _SIDES[direction]
+    nodes, facts = [*schema.nodes.values()], [edge for edge in schema.edges.values() if edge.newest]
+    edges = [edge for edge in schema.edges.values() if "up" in sides or not edge.newest]
     binds: Document = {f"@v{i}": node.collection for i, node in enumerate(nodes)}
     binds |= {f"@e{j}": edge.name for j, edge in enumerate(edges)}
     for k, fact in enumerate(facts):
         binds |= {f"@f{k}": fact.name, f"newest{k}": fact.newest, f"owner{k}": schema.node(fact.source).collection}
-    sides = _SIDES[direction]
     found = [f"{side}_edges" for side in sides] + [f"facts{k}[*].edge" for k in range(len(facts))]
     parts = [
         "WITH " + ", ".join(f"@@v{i}" for i in range(len(nodes))),
@@ -490,10 +499,6 @@ def _lineage_text(schema: Schema, direction: str) -> tuple[str, Document]:
         _LINEAGE.format(facts=_appended(f"facts{k}" for k in range(len(facts))), edges=_appended(found)),
     ]
     return "".join(parts), binds
-
-
-def _facts(schema: Schema) -> list[EdgeType]:
-    return [edge for edge in schema.edges.values() if edge.newest]
 
 
 def _steps(edges: Sequence[EdgeType], side: str) -> str:

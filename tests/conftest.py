@@ -6,6 +6,7 @@ They are embedded in a file of the test's own, or on the server that ARANGO_URL 
 
 import os
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,6 +54,7 @@ class Requests:
 
     def __init__(self, db: Any) -> None:
         self.sent: list[tuple[str, str]] = []
+        self.answers: list[Any] = []
         self.replies_to_lose = 0
         self._client = db.conn._http
         self._send = self._client.send_request
@@ -63,6 +65,7 @@ class Requests:
 
         self.sent.append((method, urlsplit(url).path))
         answer = self._send(session, method, url, *args, **kwargs)
+        self.answers.append(deepcopy(answer.raw_body))
         if self.replies_to_lose:
             self.replies_to_lose -= 1
             raise requests.ConnectionError("the reply was lost")

@@ -39,6 +39,7 @@ class SocketServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, or each answer waits for a delayed acknowledgement
     server: SocketServer
 
     def handle_one_method(self) -> None:
@@ -75,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.close_connection = True
+        self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *arguments: Any) -> None:
@@ -84,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(path: Path) -> Iterator[SocketServer]:
     server = SocketServer(path)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:

@@ -1,0 +1,276 @@
+"""How a loop finds the documents of a collection: by key, through an index or by a full scan.
+
+The planner hands in the conditions that stand behind a FOR as the tree says them; the best path takes
+those it covers, exactly, and leaves the others as filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
+
+from .catalog import EXPANSION, Collection, Index
+from .context import Context
+from .expressions import Eval, Frame
+from .storage import Document, prefix_range
+from .tree import Attribute, Binary, Expr, SortKey, Variable
+from .values import HIGHEST, Value, encode
+
+MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+LOWER = frozenset((">", ">="))
+UPPER = frozenset(("<", "<="))
+
+
+class Access(Protocol):
+    """A way to the documents of a collection."""
+
+    def documents(self, frame: Frame, body: bool) -> Iterable[Document]: ...
+
+    def explain(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`path operator value` on the loop variable, from one conjunct of a FILTER."""
+
+    path: str
+    operator: str
+    value: Expr
+    conjunct: Expr
+
+
+def conjuncts(test: Expr) -> list[Expr]:
+    if isinstance(test, Binary) and test.operator == "&&":
+        return conjuncts(test.left) + conjuncts(test.right)
+    return [test]
+
+
+def path_of(node: Expr, variable: str, aliases: dict[str, Expr]) -> str | None:
+    """`a.b` for `variable.a.b`, also through variables that a LET made stand for it."""
+    if isinstance(node, Variable) and node.name in aliases:
+        return path_of(aliases[node.name], variable, aliases)
+    names: list[str] = []
+    while isinstance(node, Attribute):
+        names.append(node.name)
+        node = aliases.get(node.base.name, node.base) if isinstance(node.base, Variable) else node.base
+    plain = not any("." in name or EXPANSION in name for name in names)
+    rooted = isinstance(node, Variable) and node.name == variable
+    return ".".join(reversed(names)) if names and plain and rooted else None
+
+
+def condition(conjunct: Expr, variable: str, aliases: dict[str, Expr]) -> Condition | None:
+    """What an index could know about a conjunct; its value may still depend on the loop."""
+    if not isinstance(conjunct, Binary):
+        return None
+    left, right = path_of(conjunct.left, variable, aliases), path_of(conjunct.right, variable, aliases)
+    if left is not None and (conjunct.operator in MIRRORED or conjunct.operator == "IN"):
+        return Condition(left, conjunct.operator, conjunct.right, conjunct)
+    if right is not None and conjunct.operator in MIRRORED:
+        return Condition(right, MIRRORED[conjunct.operator], conjunct.left, conjunct)
+    if right is not None and conjunct.operator == "IN":
+        return Condition(right + EXPANSION, "==", conjunct.left, conjunct)
+    return None
+
+
+@dataclass(slots=True)
+class Scan:
+    """All documents, in the order of their insertion."""
+
+    collection: str
+
+    def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
+        context: Context = frame[0]
+        for document in context.transaction.scan(context.collection(self.collection), body):
+            context.scanned_full += 1
+            yield document
+
+    def explain(self) -> dict[str, Any]:
+        return {"type": "EnumerateCollectionNode", "collection": self.collection}
+
+
+@dataclass(slots=True)
+class Primary:
+    """Documents by `_key` or `_id`, one value or (`many`) an array of them."""
+
+    collection: str
+    attribute: str
+    value: Eval
+    many: bool
+
+    def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
+        context: Context = frame[0]
+        keys = self._keys(self.value(frame))
+        if not keys:
+            return
+        for document in context.transaction.get_many(context.collection(self.collection), keys, body):
+            context.scanned_index += 1
+            yield document
+
+    def _keys(self, value: Value) -> list[str]:
+        values = value if self.many else [value]
+        if not isinstance(values, list):
+            return []
+        texts = dict.fromkeys(item for item in values if isinstance(item, str))
+        if self.attribute == "_key":
+            return list(texts)
+        prefix = f"{self.collection}/"
+        return [text[len(prefix) :] for text in texts if text.startswith(prefix)]
+
+    def explain(self) -> dict[str, Any]:
+        index = {"type": "primary", "name": "primary", "fields": ["_key"], "unique": True, "sparse": False}
+        return {"type": "IndexNode", "collection": self.collection, "indexes": [index]}
+
+
+@dataclass(slots=True)
+class Bound:
+    """A limit of a range on the field behind the prefix."""
+
+    operator: str
+    value: Eval
+
+
+@dataclass(slots=True)
+class Ordered:
+    """Documents through an index: values for its first fields, then possibly a range on the next."""
+
+    collection: str
+    index: Index
+    prefix: list[tuple[Eval, bool]]
+    """For each field its value or, if the flag is set, an array of its values (IN)."""
+    bounds: list[Bound]
+    descending: bool
+
+    def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
+        context: Context = frame[0]
+        collection = context.collection(self.collection)
+        seen: set[str] = set()
+        for low, high in self._ranges(frame):
+            found = context.transaction.between(collection, self.index.id, low, high, self.descending, body)
+            for document in found:
+                context.scanned_index += 1
+                if self.index.expanded:
+                    if document["_key"] in seen:
+                        continue
+                    seen.add(document["_key"])
+                yield document
+
+    def _ranges(self, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
+        choices = [_choices(value(frame), many) for value, many in self.prefix]
+        bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
+        for parts in product(*choices):
+            yield _narrow(b"".join(parts), bounds)
+
+    def may_miss(self, frame: Frame) -> bool:
+        """Whether documents that a sparse index leaves out, for a null, could be asked for."""
+        null = encode(None)
+        prefixed = any(null in _choices(value(frame), many) for value, many in self.prefix)
+        return prefixed or any(bound.operator == ">=" and bound.value(frame) is None for bound in self.bounds)
+
+    def explain(self) -> dict[str, Any]:
+        return {
+            "type": "IndexNode",
+            "collection": self.collection,
+            "indexes": [self.index.definition],
+            "reverse": self.descending,
+        }
+
+
+@dataclass(slots=True)
+class Sparse:
+    """Through a sparse index, unless a null is asked for when the statement runs: then by a scan.
+
+    The filters stay in the plan, since the scan needs them.
+    """
+
+    through: Ordered
+
+    def documents(self, frame: Frame, body: bool) -> Iterable[Document]:
+        if self.through.may_miss(frame):
+            return Scan(self.through.collection).documents(frame, body)
+        return self.through.documents(frame, body)
+
+    def explain(self) -> dict[str, Any]:
+        return self.through.explain()
+
+
+def _choices(value: Value, many: bool) -> list[bytes]:
+    if not many:
+        return [encode(value)]
+    return sorted({encode(item) for item in value}) if isinstance(value, list) else []
+
+
+def _narrow(prefix: bytes, bounds: list[tuple[str, bytes]]) -> tuple[bytes, bytes]:
+    low, high = prefix_range(prefix)
+    for operator, value in bounds:
+        edge = prefix + value + (HIGHEST if operator in (">", "<=") else b"")
+        if operator in LOWER:
+            low = max(low, edge)
+        else:
+            high = min(high, edge)
+    return low, high
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An index with the conditions it can serve; the greatest `merit` wins."""
+
+    index: Index
+    prefix: list[Condition]
+    bounds: list[Condition]
+    sorts: bool
+    descending: bool
+
+    @property
+    def used(self) -> list[Condition]:
+        return self.prefix + self.bounds
+
+    @property
+    def merit(self) -> tuple[bool, int, bool, bool]:
+        exact = self.index.unique and len(self.prefix) == len(self.index.fields)
+        return exact, len(self.prefix), bool(self.bounds), self.sorts
+
+    @property
+    def complete(self) -> bool:
+        """Whether conditions exclude null in every field, as a sparse index demands."""
+        ranged = any(bound.operator in LOWER for bound in self.bounds)
+        return len(self.prefix) + ranged == len(self.index.fields)
+
+
+def best_candidate(
+    collection: Collection, conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]
+) -> Candidate | None:
+    """The index to use, if any; `sort` gives the sort keys of the loop, with their paths."""
+    candidates = [_candidate(index, conditions, sort) for index in collection.indexes]
+    usable = [each for each in candidates if each.prefix or each.bounds or each.sorts]
+    usable = [each for each in usable if not each.index.sparse or each.complete]
+    return max(usable, key=lambda each: each.merit, default=None)
+
+
+def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]) -> Candidate:
+    prefix: list[Condition] = []
+    for name in index.fields:
+        equality = _first(conditions, name, ("==", "IN"))
+        if equality is None:
+            break
+        prefix.append(equality)
+    rest = index.fields[len(prefix) :]
+    bounds = [_first(conditions, rest[0], LOWER), _first(conditions, rest[0], UPPER)] if rest else []
+    bounds = [] if rest and EXPANSION in rest[0] else bounds
+    single = all(each.operator == "==" for each in prefix)
+    sorts = single and not index.expanded and _sorted_by(index, {each.path for each in prefix}, rest, sort)
+    descending = sorts and sort[0][1].descending
+    return Candidate(index, prefix, [bound for bound in bounds if bound is not None], sorts, descending)
+
+
+def _first(conditions: Sequence[Condition], path: str, operators: Iterable[str]) -> Condition | None:
+    return next((each for each in conditions if each.path == path and each.operator in operators), None)
+
+
+def _sorted_by(index: Index, fixed: set[str], rest: Sequence[str], sort: Sequence[tuple[str | None, SortKey]]) -> bool:
+    """Whether the index yields the rows in this order, all ascending or all descending."""
+    wanted = [(path, key.descending) for path, key in sort if path not in fixed]
+    paths = [path for path, _ in wanted]
+    same_way = len({key.descending for _, key in sort}) == 1
+    return bool(sort) and same_way and paths == list(rest[: len(paths)]) and bool(paths)

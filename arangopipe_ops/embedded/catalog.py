@@ -1,0 +1,215 @@
+"""Databases, collections and indexes of a file: an immutable snapshot and the changes to it.
+
+The snapshot carries the file's catalog version, which every change increments; a transaction compares
+the two first of all and so sees what other processes changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ArangoError
+
+DOCUMENT, EDGE = 2, 3
+SYSTEM = "_system"
+GRAPHS = "_graphs"
+_COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
+_DATABASE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+SEQUENCE_BITS = 40
+
+PERSISTENT_TYPES = {"persistent", "hash", "skiplist", "ttl", "inverted"}
+"""Index types that are stored as ordered entries here, whatever they are on a server."""
+
+EXPANSION = "[*]"
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A secondary index; `id` is its number in `entries`, or of its first half for edge indexes."""
+
+    id: int
+    type: str
+    name: str
+    fields: tuple[str, ...]
+    unique: bool
+    sparse: bool
+    definition: dict[str, Any] = field(compare=False)
+    expanded: bool = False
+    """Whether a field is `attribute[*]`, with one entry for each element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    id: int
+    database: str
+    name: str
+    properties: dict[str, Any] = field(compare=False)
+    indexes: tuple[Index, ...] = ()
+
+    @property
+    def type(self) -> int:
+        kind: int = self.properties["type"]
+        return kind
+
+    @property
+    def is_edge(self) -> bool:
+        return self.type == EDGE
+
+    @property
+    def first_id(self) -> int:
+        """Ids of its documents are `first_id <= id < last_id`, in the order of insertion."""
+        return self.id << SEQUENCE_BITS
+
+    @property
+    def last_id(self) -> int:
+        return self.id + 1 << SEQUENCE_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All databases of a file at one catalog version."""
+
+    version: int
+    databases: dict[str, dict[str, Collection]]
+    numbers: dict[str, int]
+    """Database name -> its number in the file."""
+
+    def database(self, name: str) -> dict[str, Collection]:
+        try:
+            return self.databases[name]
+        except KeyError:
+            raise ArangoError(1228, message=f"database '{name}' not found") from None
+
+    def collection(self, database: str, name: str) -> Collection:
+        try:
+            return self.database(database)[name]
+        except KeyError:
+            raise ArangoError(1203, message=f"collection or view not found: {name}") from None
+
+
+def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
+    indexes: dict[int, list[Index]] = {}
+    for number, owner, text in sqlite.execute("SELECT id, collection, definition FROM indexes ORDER BY id"):
+        indexes.setdefault(owner, []).extend(_indexes(number, json.loads(text)))
+    numbers = {name: number for number, name in sqlite.execute("SELECT id, name FROM databases ORDER BY id")}
+    names = {number: name for name, number in numbers.items()}
+    databases: dict[str, dict[str, Collection]] = {name: {} for name in numbers}
+    rows = sqlite.execute("SELECT id, database, name, properties FROM collections ORDER BY id")
+    for number, owner, name, text in rows:
+        database = names[owner]
+        owned = tuple(indexes.get(number, ()))
+        databases[database][name] = Collection(number, database, name, json.loads(text), owned)
+    return Catalog(version, databases, numbers)
+
+
+def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:
+    """The edge index is one index to its users and two in `entries`: `_from` at `n`, `_to` at `-n`."""
+    edge = definition["type"] == "edge"
+    ways = ((number, ("_from",)), (-number, ("_to",))) if edge else ((number, tuple(definition["fields"])),)
+    return [
+        Index(
+            way,
+            definition["type"],
+            definition["name"],
+            fields,
+            definition["unique"],
+            definition["sparse"],
+            definition,
+            any(EXPANSION in name for name in fields),
+        )
+        for way, fields in ways
+    ]
+
+
+def create_database(sqlite: sqlite3.Connection, catalog: Catalog, name: str) -> None:
+    if name in catalog.databases:
+        raise ArangoError(1207, message=f"duplicate name: database '{name}' exists")
+    if name != SYSTEM and not _DATABASE_NAME.fullmatch(name):
+        raise ArangoError(1229)
+    number = sqlite.execute("INSERT INTO databases (name) VALUES (?)", (name,)).lastrowid
+    properties = {"type": DOCUMENT, "isSystem": True}
+    _insert_collection(sqlite, number or 0, GRAPHS, properties)
+    bump(sqlite)
+
+
+def drop_database(sqlite: sqlite3.Connection, catalog: Catalog, name: str) -> None:
+    if name == SYSTEM:
+        raise ArangoError(11, message="forbidden: the database _system cannot be dropped")
+    for collection in catalog.database(name).values():
+        drop_collection(sqlite, collection)
+    sqlite.execute("DELETE FROM databases WHERE name = ?", (name,))
+    bump(sqlite)
+
+
+def create_collection(
+    sqlite: sqlite3.Connection, catalog: Catalog, database: str, name: str, properties: dict[str, Any]
+) -> None:
+    if name in catalog.database(database):
+        raise ArangoError(1207, message=f"duplicate name: collection '{name}' exists")
+    check_collection_name(name, properties)
+    number = _insert_collection(sqlite, catalog.numbers[database], name, properties)
+    if properties["type"] == EDGE:
+        definition = {"type": "edge", "name": "edge", "fields": ["_from", "_to"]}
+        insert_index(sqlite, number, definition | {"unique": False, "sparse": False})
+    bump(sqlite)
+
+
+def check_collection_name(name: Any, properties: dict[str, Any]) -> None:
+    legal = isinstance(name, str) and _COLLECTION_NAME.fullmatch(name)
+    if not legal or (name.startswith("_") and not properties.get("isSystem")):
+        raise ArangoError(1208, message=f"illegal name: {name!r} is not a collection name")
+
+
+def _insert_collection(sqlite: sqlite3.Connection, database: int, name: str, properties: dict[str, Any]) -> int:
+    row = (database, name, json.dumps(properties))
+    cursor = sqlite.execute("INSERT INTO collections (database, name, properties) VALUES (?, ?, ?)", row)
+    return cursor.lastrowid or 0
+
+
+def set_properties(sqlite: sqlite3.Connection, collection: Collection, properties: dict[str, Any]) -> None:
+    row = (json.dumps(properties), collection.id)
+    sqlite.execute("UPDATE collections SET properties = ? WHERE id = ?", row)
+    bump(sqlite)
+
+
+def rename_collection(sqlite: sqlite3.Connection, catalog: Catalog, collection: Collection, name: str) -> None:
+    check_collection_name(name, collection.properties)
+    if name in catalog.database(collection.database):
+        raise ArangoError(1207, message=f"duplicate name: collection '{name}' exists")
+    sqlite.execute("UPDATE collections SET name = ? WHERE id = ?", (name, collection.id))
+    bump(sqlite)
+
+
+def drop_collection(sqlite: sqlite3.Connection, collection: Collection) -> None:
+    truncate(sqlite, collection)
+    sqlite.execute("DELETE FROM indexes WHERE collection = ?", (collection.id,))
+    sqlite.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
+    bump(sqlite)
+
+
+def truncate(sqlite: sqlite3.Connection, collection: Collection) -> None:
+    for index in collection.indexes:
+        sqlite.execute("DELETE FROM entries WHERE idx = ?", (index.id,))
+    owned = (collection.first_id, collection.last_id)
+    sqlite.execute("DELETE FROM documents WHERE id >= ? AND id < ?", owned)
+
+
+def insert_index(sqlite: sqlite3.Connection, collection: int, definition: dict[str, Any]) -> int:
+    row = (collection, json.dumps(definition))
+    number = sqlite.execute("INSERT INTO indexes (collection, definition) VALUES (?, ?)", row).lastrowid
+    bump(sqlite)
+    return number or 0
+
+
+def drop_index(sqlite: sqlite3.Connection, index: Index) -> None:
+    sqlite.execute("DELETE FROM entries WHERE idx = ?", (index.id,))
+    sqlite.execute("DELETE FROM indexes WHERE id = ?", (index.id,))
+    bump(sqlite)
+
+
+def bump(sqlite: sqlite3.Connection) -> None:
+    sqlite.execute("UPDATE state SET version = version + 1")

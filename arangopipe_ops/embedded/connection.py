@@ -1,0 +1,205 @@
+"""SQLite connections to one database file, for many processes and threads at once.
+
+Each thread has its own connection. SQLite must not be carried across a fork: its locks belong to the
+process that took them. So idle connections are closed before a fork and reopened when next used, and
+a connection that was busy in another thread is left alone, unused and unfinalised, in the child.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ArangoError
+
+APPLICATION_ID = 0x4172616E
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0
+
+SCHEMA = """
+CREATE TABLE state (version INTEGER NOT NULL, tick INTEGER NOT NULL);
+INSERT INTO state VALUES (1, 0);
+CREATE TABLE databases (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE collections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    database INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    properties TEXT NOT NULL,
+    UNIQUE (database, name)
+);
+INSERT INTO databases VALUES (1, '_system');
+INSERT INTO collections (database, name, properties) VALUES (1, '_graphs', '{"type": 2, "isSystem": true}');
+CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    collection INTEGER NOT NULL,
+    definition TEXT NOT NULL
+);
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    rev TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (collection, key)
+);
+CREATE TABLE entries (
+    idx INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    document INTEGER NOT NULL,
+    PRIMARY KEY (idx, value, document)
+) WITHOUT ROWID;
+"""
+
+
+class Connection:
+    """One thread's SQLite connection; `lock` is held while a transaction runs on it."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.sqlite = _open(path, busy_seconds)
+        self.lock = threading.Lock()
+        self.process = os.getpid()
+
+
+class ConnectionPool:
+    """The connections of this process to the file at `path`, one per thread."""
+
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self._busy_seconds = busy_seconds
+        self._local = threading.local()
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
+        _POOLS.add(self)
+
+    @contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, for one transaction."""
+        connection = self._of_thread()
+        with connection.lock:
+            yield connection.sqlite
+
+    def _of_thread(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = Connection(self.path, self._busy_seconds)
+            self._all.add(connection)
+        return connection
+
+    def close_idle(self) -> None:
+        """Close the connections that no transaction runs on; their threads reopen them."""
+        for connection in list(self._all):
+            if connection.lock.acquire(blocking=False):
+                connection.sqlite.close()
+                self._all.discard(connection)
+                connection.lock.release()
+        self._local = threading.local()
+
+    def forget(self) -> None:
+        """In a forked child: never touch the connections that were busy in the parent."""
+        _ABANDONED.extend(self._all)
+        self._all = weakref.WeakSet()
+        self._local = threading.local()
+
+
+_POOLS: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
+_ABANDONED: list[Connection] = []
+
+
+def _before_fork() -> None:
+    for pool in list(_POOLS):
+        pool.close_idle()
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_POOLS):
+        pool.forget()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    if not path.parent.is_dir():
+        raise ArangoError(1224, message=f"cannot open {path}: the directory {path.parent} does not exist")
+    try:
+        connection = sqlite3.connect(
+            path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        _prepare(connection, path, time.monotonic() + busy_seconds)
+    except sqlite3.DatabaseError as error:
+        raise failure(error, path) from error
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> None:
+    application, version = _identity(connection)
+    if application == 0 and _is_empty(connection):
+        _switch_to_wal(connection, deadline)
+        _create(connection)
+        application, version = _identity(connection)
+    if application != APPLICATION_ID:
+        raise ArangoError(1224, message=f"{path} is not an embedded ArangoDB file, choose another path")
+    if version > SCHEMA_VERSION:
+        raise ArangoError(
+            1224, message=f"{path} was written by a newer arangopipe-ops (schema {version}): upgrade this one"
+        )
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Retried, as SQLite's busy timeout does not cover the switch of the journal mode."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(connection):
+            for statement in SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def failure(error: sqlite3.Error, path: Path) -> ArangoError:
+    """What went wrong in SQLite, as ArangoDB would say it, with the path."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return ArangoError(1200, message=f"conflict: {path} is being written by others, try again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return ArangoError(1004, message=f"read only: {path} or its directory cannot be written")
+    if code == sqlite3.SQLITE_NOTADB:
+        return ArangoError(1224, message=f"{path} is not an embedded ArangoDB file, choose another path")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return ArangoError(1224, message=f"cannot open {path}: {error}")
+    return ArangoError(4, message=f"{path}: {error}")

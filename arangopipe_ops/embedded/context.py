@@ -1,0 +1,61 @@
+"""What a running statement carries along: its transaction, warnings and statistics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .catalog import Collection
+from .errors import ERRORS, ArangoError
+from .storage import Transaction
+
+MAX_WARNINGS = 10
+
+
+@dataclass(slots=True)
+class Context:
+    """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
+
+    transaction: Transaction
+    database: str
+    deadline: float | None = None
+    full_count: bool = False
+    fail_on_warning: bool = False
+    scanned_full: int = 0
+    scanned_index: int = 0
+    filtered: int = 0
+    writes: int = 0
+    ignored: int = 0
+    matched: int | None = None
+    """Rows before the last top-level LIMIT, if they were asked for."""
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+    def warn(self, num: int, *details: object) -> None:
+        """Note a warning; it is an error if the statement was to fail on warnings."""
+        if self.fail_on_warning:
+            raise ArangoError(num, *details)
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append({"code": num, "message": ERRORS[num][1].format(*details)})
+
+    def check_deadline(self) -> None:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise ArangoError(1500)
+
+    def collection(self, name: str) -> Collection:
+        return self.transaction.catalog.collection(self.database, name)
+
+    def statistics(self, seconds: float) -> dict[str, Any]:
+        """As in the `extra.stats` of a cursor."""
+        statistics = {
+            "writesExecuted": self.writes,
+            "writesIgnored": self.ignored,
+            "scannedFull": self.scanned_full,
+            "scannedIndex": self.scanned_index,
+            "filtered": self.filtered,
+            "httpRequests": 0,
+            "executionTime": seconds,
+            "peakMemoryUsage": 0,
+            "intermediateCommits": 0,
+        }
+        return statistics if self.matched is None else statistics | {"fullCount": self.matched}

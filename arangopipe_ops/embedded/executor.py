@@ -1,0 +1,283 @@
+"""A plan's operators, and their run: each is a generator over one shared frame.
+
+An operator pulls from its source; at each step the frame holds one row. Only operators that have to
+see all rows first (SORT, COLLECT, writes) copy rows: the slice of the frame their block declared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, ClassVar, Protocol
+
+from .access import Access
+from .context import Context
+from .expressions import Eval, Frame
+from .values import Value, encode, encode_all, is_true, to_number, unique
+
+Rows = Iterator[None]
+CHECK_EVERY = 256
+"""After how many rows of a loop the deadline is looked at."""
+
+
+class Operator(Protocol):
+    """A step of a plan."""
+
+    def rows(self, source: Rows, frame: Frame) -> Rows: ...
+
+    def explain(self) -> dict[str, Any]:
+        """The step as a node of ArangoDB's explain output."""
+
+
+class Step:
+    """A step with nothing to explain but its kind."""
+
+    kind: ClassVar[str]
+
+    def explain(self) -> dict[str, Any]:
+        return {"type": self.kind}
+
+
+@dataclass(slots=True)
+class Block:
+    """The operators of a query or subquery, and what it returns for each row."""
+
+    operators: list[Operator]
+    result: Eval | None
+    distinct: bool = False
+
+    def run(self, frame: Frame) -> list[Value]:
+        rows: Rows = iter((None,))
+        for operator in self.operators:
+            rows = operator.rows(rows, frame)
+        if self.result is None:
+            for _ in rows:
+                pass
+            return []
+        result = self.result
+        values = [result(frame) for _ in rows]
+        return unique(values) if self.distinct else values
+
+
+@dataclass(slots=True)
+class Plan:
+    """A query that is ready to run on databases of one catalog version."""
+
+    block: Block
+    size: int
+    parameters: dict[str, int]
+    collections: dict[str, str]
+    """Name -> "read" or "write"."""
+    variables: list[str]
+
+
+@dataclass(slots=True)
+class Result:
+    values: list[Value]
+    context: Context
+    seconds: float
+
+
+def execute(plan: Plan, context: Context, bind_values: dict[str, Value]) -> Result:
+    started = time.perf_counter()
+    frame: Frame = [None] * plan.size
+    frame[0] = context
+    for name, slot in plan.parameters.items():
+        frame[slot] = bind_values[name]
+    return Result(plan.block.run(frame), context, time.perf_counter() - started)
+
+
+def watched(items: Iterable[Value], context: Context) -> Iterable[Value]:
+    """`items`, giving up when the statement has run for too long."""
+    return items if context.deadline is None else _watch(items, context)
+
+
+def _watch(items: Iterable[Value], context: Context) -> Iterator[Value]:
+    for count, item in enumerate(items):
+        if count % CHECK_EVERY == 0:
+            context.check_deadline()
+        yield item
+
+
+@dataclass(slots=True)
+class EnumerateList(Step):
+    kind: ClassVar[str] = "EnumerateListNode"
+    slot: int
+    items: Eval
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        slot, evaluate, context = self.slot, self.items, frame[0]
+        for _ in source:
+            items = evaluate(frame)
+            if type(items) is not list and type(items) is not range:
+                context.warn(1563)
+                continue
+            for item in watched(items, context):
+                frame[slot] = item
+                yield
+
+
+@dataclass(slots=True)
+class EnumerateCollection:
+    """Documents of a collection, found through `access`.
+
+    With `snapshot` they are all read before the first is used, as the statement writes to them later.
+    """
+
+    slot: int
+    access: Access
+    body: bool
+    snapshot: bool = False
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        slot, access, context = self.slot, self.access, frame[0]
+        for _ in source:
+            documents: Iterable[Any] = access.documents(frame, self.body)
+            if self.snapshot:
+                documents = list(documents)
+            for document in watched(documents, context):
+                frame[slot] = document
+                yield
+
+    def explain(self) -> dict[str, Any]:
+        return self.access.explain() | {"projections": [] if self.body else ["_id", "_key", "_rev"]}
+
+
+@dataclass(slots=True)
+class FilterRows(Step):
+    kind: ClassVar[str] = "FilterNode"
+    test: Eval
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        test, context = self.test, frame[0]
+        for _ in source:
+            if is_true(test(frame)):
+                yield
+            else:
+                context.filtered += 1
+
+
+@dataclass(slots=True)
+class Calculate(Step):
+    kind: ClassVar[str] = "CalculationNode"
+    slot: int
+    value: Eval
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        slot, value = self.slot, self.value
+        for _ in source:
+            frame[slot] = value(frame)
+            yield
+
+
+@dataclass(slots=True)
+class SortRows(Step):
+    kind: ClassVar[str] = "SortNode"
+    keys: list[tuple[Eval, bool]]
+    block: slice
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        keys = [key for key, _ in self.keys]
+        rows = [([encode(key(frame)) for key in keys], frame[self.block]) for _ in source]
+        for position, (_, descending) in reversed(list(enumerate(self.keys))):
+            rows.sort(key=lambda row, at=position: row[0][at], reverse=descending)  # type: ignore[misc]
+        for _, row in rows:
+            frame[self.block] = row
+            yield
+
+
+@dataclass(slots=True)
+class LimitRows(Step):
+    kind: ClassVar[str] = "LimitNode"
+    offset: Eval
+    count: Eval
+    outermost: bool
+    """Whether this is the LIMIT that the option fullCount is about."""
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        offset, count = _bound(self.offset(frame)) or 0, _bound(self.count(frame))
+        last = None if count is None else offset + count
+        if not (self.outermost and frame[0].full_count):
+            return islice(source, offset, last)
+        return self._counted(source, frame[0], offset, last)
+
+    def _counted(self, source: Rows, context: Context, offset: int, last: int | None) -> Rows:
+        matched = 0
+        for _ in source:
+            if matched >= offset and (last is None or matched < last):
+                yield
+            matched += 1
+        context.matched = matched
+
+
+def _bound(value: Value) -> int | None:
+    """A null does not limit."""
+    return None if value is None else max(int(to_number(value)), 0)
+
+
+@dataclass(slots=True)
+class Grouping:
+    """What COLLECT ... INTO keeps of each row: a projection, or the variables by name."""
+
+    slot: int
+    projection: Eval | None
+    variables: list[tuple[str, int]]
+
+    def row(self, frame: Frame) -> Value:
+        if self.projection is not None:
+            return self.projection(frame)
+        return {name: frame[slot] for name, slot in self.variables}
+
+
+@dataclass(slots=True)
+class CollectRows(Step):
+    """Rows grouped by the values of `keys`, ordered by them."""
+
+    kind: ClassVar[str] = "CollectNode"
+    keys: list[tuple[int, Eval]]
+    aggregates: list[tuple[int, Eval, Callable[[list[Value]], Value]]]
+    into: Grouping | None
+    count: int | None
+
+    def rows(self, source: Rows, frame: Frame) -> Rows:
+        groups = self._gather(source, frame)
+        if not self.keys and not groups:
+            groups[b""] = Group([], [[] for _ in self.aggregates])
+        for _, group in sorted(groups.items()):
+            self._emit(group, frame)
+            yield
+
+    def _gather(self, source: Rows, frame: Frame) -> dict[bytes, Group]:
+        groups: dict[bytes, Group] = {}
+        for _ in source:
+            key = [value(frame) for _, value in self.keys]
+            code = encode_all(key)
+            group = groups.get(code)
+            if group is None:
+                group = groups[code] = Group(key, [[] for _ in self.aggregates])
+            group.size += 1
+            for values, (_, value, _) in zip(group.values, self.aggregates, strict=True):
+                values.append(value(frame))
+            if self.into is not None:
+                group.rows.append(self.into.row(frame))
+        return groups
+
+    def _emit(self, group: Group, frame: Frame) -> None:
+        for (slot, _), value in zip(self.keys, group.key, strict=True):
+            frame[slot] = value
+        for (slot, _, aggregate), values in zip(self.aggregates, group.values, strict=True):
+            frame[slot] = aggregate(values)
+        if self.into is not None:
+            frame[self.into.slot] = group.rows
+        if self.count is not None:
+            frame[self.count] = group.size
+
+
+@dataclass(slots=True)
+class Group:
+    key: list[Value]
+    values: list[list[Value]]
+    size: int = 0
+    rows: list[Value] = field(default_factory=list)

@@ -1,0 +1,319 @@
+"""Expressions compiled once to closures on a frame.
+
+A frame is the one list of slots of a running statement: slot 0 holds its `Context`, each variable
+declaration and bind parameter has a slot of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from math import isinf
+from operator import itemgetter
+from typing import Any, Protocol, TypeAlias
+
+from .errors import ArangoError, Undefined
+from .functions import FUNCTIONS, Function
+from .functions.arrays import flatten
+from .operators import OPERATORS, QUANTIFIERS, UNARY
+from .tree import (
+    Array,
+    Attribute,
+    Binary,
+    Call,
+    Clause,
+    CollectionRef,
+    Element,
+    Expansion,
+    Expr,
+    Index,
+    Limit,
+    Literal,
+    Object,
+    Param,
+    Quantified,
+    Subquery,
+    Ternary,
+    Unary,
+    Variable,
+)
+from .values import Value, is_true, to_number, to_string
+
+Frame: TypeAlias = list[Any]
+Eval: TypeAlias = Callable[[Frame], Value]
+
+ELEMENT = "*"
+COUNTS = frozenset(("LENGTH", "COUNT"))
+
+
+class Scope(Protocol):
+    """What the names in an expression stand for."""
+
+    def slot(self, name: str) -> int | None: ...
+
+    def parameter(self, name: str) -> int: ...
+
+    def nested(self, *names: str) -> tuple[Scope, list[int]]: ...
+
+    def rows(self, clauses: tuple[Clause, ...]) -> Eval: ...
+
+    def collection_name(self, name: str) -> str: ...
+
+    def check_read(self, function: str) -> None: ...
+
+
+def compile_expression(node: Expr, scope: Scope) -> Eval:
+    return COMPILERS[type(node)](node, scope)
+
+
+def compile_all(nodes: tuple[Expr, ...], scope: Scope) -> list[Eval]:
+    return [compile_expression(node, scope) for node in nodes]
+
+
+def _literal(node: Literal, scope: Scope) -> Eval:
+    value = node.value
+    return lambda frame: value
+
+
+def _param(node: Param, scope: Scope) -> Eval:
+    return itemgetter(scope.parameter(node.name))
+
+
+def _variable(node: Variable, scope: Scope) -> Eval:
+    slot = scope.slot(node.name)
+    if slot is None:
+        scope.collection_name(node.name)
+        raise ArangoError(1568, node.name)
+    return itemgetter(slot)
+
+
+def _collection(node: CollectionRef, scope: Scope) -> Eval:
+    raise ArangoError(1568, scope.collection_name(node.name))
+
+
+def _element(node: Element, scope: Scope) -> Eval:
+    return _variable(Variable(ELEMENT), scope)
+
+
+def _attribute(node: Attribute, scope: Scope) -> Eval:
+    base, name = compile_expression(node.base, scope), node.name
+
+    def read(frame: Frame) -> Value:
+        value = base(frame)
+        return value.get(name) if type(value) is dict else None
+
+    return read
+
+
+def _index(node: Index, scope: Scope) -> Eval:
+    base, index = compile_expression(node.base, scope), compile_expression(node.index, scope)
+    return lambda frame: _item(base(frame), index(frame))
+
+
+def _item(value: Value, index: Value) -> Value:
+    """An element of an array, negative indexes from its end, or an attribute of an object."""
+    if type(value) is dict:
+        return value.get(to_string(index))
+    if type(value) is not list:
+        return None
+    position = int(to_number(index) // 1)
+    return value[position] if -len(value) <= position < len(value) else None
+
+
+def _expansion(node: Expansion, scope: Scope) -> Eval:
+    base, depth = compile_expression(node.base, scope), node.depth
+    inner, (slot, alias) = scope.nested("CURRENT", ELEMENT)
+    test = None if node.test is None else compile_expression(node.test, inner)
+    window = _window(node.limit, inner)
+    projection = None if node.projection is None else compile_expression(node.projection, inner)
+    tail = None if isinstance(node.tail, Element) else compile_expression(node.tail, inner)
+
+    def passes(frame: Frame, item: Value) -> bool:
+        frame[slot] = item
+        return test is None or is_true(test(frame))
+
+    def project(frame: Frame, item: Value) -> Value:
+        frame[slot] = item
+        frame[alias] = item if projection is None else projection(frame)
+        return frame[alias] if tail is None else tail(frame)
+
+    def expand(frame: Frame) -> Value:
+        items = base(frame)
+        if type(items) is not list:
+            return []
+        flat = flatten(items, depth - 1)
+        kept = (item for item in flat if passes(frame, item))
+        return [project(frame, item) for item in window(frame, kept)]
+
+    return expand
+
+
+def _window(limit: Limit | None, scope: Scope) -> Callable[[Frame, Any], Any]:
+    if limit is None:
+        return lambda frame, items: items
+    offset = compile_expression(limit.offset or Literal(0), scope)
+    count = compile_expression(limit.count, scope)
+
+    def cut(frame: Frame, items: Any) -> Any:
+        start = int(to_number(offset(frame)))
+        return islice(items, start, start + int(to_number(count(frame))))
+
+    return cut
+
+
+def _unary(node: Unary, scope: Scope) -> Eval:
+    operate, operand = UNARY[node.operator], compile_expression(node.operand, scope)
+    return lambda frame: operate(operand(frame))
+
+
+def _binary(node: Binary, scope: Scope) -> Eval:
+    left, right = compile_expression(node.left, scope), compile_expression(node.right, scope)
+    if node.operator in SHORT_CIRCUITS:
+        return SHORT_CIRCUITS[node.operator](left, right)
+    operate = OPERATORS[node.operator]
+
+    def evaluate(frame: Frame) -> Value:
+        try:
+            return operate(left(frame), right(frame))
+        except Undefined as undefined:
+            frame[0].warn(undefined.num, *undefined.details)
+            return None
+
+    return evaluate
+
+
+def _and(left: Eval, right: Eval) -> Eval:
+    def evaluate(frame: Frame) -> Value:
+        value = left(frame)
+        return right(frame) if is_true(value) else value
+
+    return evaluate
+
+
+def _or(left: Eval, right: Eval) -> Eval:
+    def evaluate(frame: Frame) -> Value:
+        value = left(frame)
+        return value if is_true(value) else right(frame)
+
+    return evaluate
+
+
+SHORT_CIRCUITS = {"&&": _and, "||": _or}
+
+
+def _quantified(node: Quantified, scope: Scope) -> Eval:
+    left, right = compile_expression(node.left, scope), compile_expression(node.right, scope)
+    wanted = compile_expression(node.count or Literal(0), scope)
+    operate, decide = OPERATORS[node.operator], QUANTIFIERS[node.quantifier]
+
+    def evaluate(frame: Frame) -> Value:
+        items, value = left(frame), right(frame)
+        if type(items) is not list:
+            return False
+        holds = sum(1 for item in items if operate(item, value))
+        return decide(holds, len(items), int(to_number(wanted(frame))))
+
+    return evaluate
+
+
+def _ternary(node: Ternary, scope: Scope) -> Eval:
+    test, otherwise = compile_expression(node.test, scope), compile_expression(node.otherwise, scope)
+    if node.then is None:
+        return _or(test, otherwise)
+    then = compile_expression(node.then, scope)
+    return lambda frame: then(frame) if is_true(test(frame)) else otherwise(frame)
+
+
+def _array(node: Array, scope: Scope) -> Eval:
+    if all(isinstance(item, Literal) for item in node.items):
+        constant = [item.value for item in node.items if isinstance(item, Literal)]
+        return lambda frame: constant
+    items = compile_all(node.items, scope)
+    return lambda frame: [item(frame) for item in items]
+
+
+def _object(node: Object, scope: Scope) -> Eval:
+    values = [compile_expression(value, scope) for _, value in node.attributes]
+    names = [name.value for name, _ in node.attributes if isinstance(name, Literal)]
+    if len(names) == len(values):
+        pairs = list(zip(names, values, strict=True))
+        return lambda frame: {name: value(frame) for name, value in pairs}
+    keys = [compile_expression(name, scope) for name, _ in node.attributes]
+    computed = list(zip(keys, values, strict=True))
+    return lambda frame: {to_string(key(frame)): value(frame) for key, value in computed}
+
+
+def _subquery(node: Subquery, scope: Scope) -> Eval:
+    return scope.rows(node.clauses)
+
+
+def _call(node: Call, scope: Scope) -> Eval:
+    counted = _counted_collection(node, scope)
+    if counted is not None:
+        return lambda frame: frame[0].transaction.count(frame[0].collection(counted))
+    function = FUNCTIONS.get(node.name)
+    if function is None:
+        raise ArangoError(1540, node.name)
+    if not function.minimum <= len(node.arguments) <= function.maximum:
+        raise ArangoError(
+            1541, node.name, function.minimum, "unlimited" if isinf(function.maximum) else function.maximum
+        )
+    if function.reads:
+        scope.check_read(node.name)
+    return _invoke(node.name, function, compile_all(node.arguments, scope))
+
+
+def _counted_collection(node: Call, scope: Scope) -> str | None:
+    """`LENGTH(collection)`: the one place in an expression where a collection may stand."""
+    if node.name not in COUNTS or len(node.arguments) != 1:
+        return None
+    argument = node.arguments[0]
+    if isinstance(argument, Variable) and scope.slot(argument.name) is None:
+        return scope.collection_name(argument.name)
+    return scope.collection_name(argument.name) if isinstance(argument, CollectionRef) else None
+
+
+def _invoke(name: str, function: Function, arguments: list[Eval]) -> Eval:
+    call = function.call
+    if function.in_context:
+        arguments = [itemgetter(0), *arguments]
+    if len(arguments) == 1:
+        (only,) = arguments
+
+        def evaluate(frame: Frame) -> Value:
+            try:
+                return call(only(frame))
+            except Undefined as undefined:
+                frame[0].warn(undefined.num, *(undefined.details or (name,)))
+                return None
+
+    else:
+
+        def evaluate(frame: Frame) -> Value:
+            try:
+                return call(*[argument(frame) for argument in arguments])
+            except Undefined as undefined:
+                frame[0].warn(undefined.num, *(undefined.details or (name,)))
+                return None
+
+    return evaluate
+
+
+COMPILERS: dict[type, Callable[[Any, Scope], Eval]] = {
+    Literal: _literal,
+    Param: _param,
+    Variable: _variable,
+    CollectionRef: _collection,
+    Element: _element,
+    Attribute: _attribute,
+    Index: _index,
+    Expansion: _expansion,
+    Unary: _unary,
+    Binary: _binary,
+    Quantified: _quantified,
+    Ternary: _ternary,
+    Call: _call,
+    Array: _array,
+    Object: _object,
+    Subquery: _subquery,
+}

@@ -1,0 +1,223 @@
+"""Manual: aql/functions/string. Regular expressions are Python's, close to ICU's."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import string
+import uuid
+import zlib
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import ArangoError, Undefined
+from ..values import dump, is_true, to_string
+from .signature import ANY_NUMBER, Function, integer
+
+
+@lru_cache(maxsize=256)
+def _pattern(expression: str, ignore_case: bool) -> re.Pattern[str]:
+    try:
+        return re.compile(expression, re.IGNORECASE if ignore_case else 0)
+    except re.error:
+        raise Undefined(1543) from None
+
+
+@lru_cache(maxsize=256)
+def _wildcards(pattern: str) -> str:
+    """`%` is any text, `_` any character, a backslash escapes them."""
+    parts, at = [], 0
+    while at < len(pattern):
+        if pattern[at] == "\\" and pattern[at + 1 : at + 2] in ("%", "_", "\\"):
+            at += 1
+            parts.append(re.escape(pattern[at]))
+        else:
+            parts.append({"%": ".*", "_": "."}.get(pattern[at]) or re.escape(pattern[at]))
+        at += 1
+    return "(?s)" + "".join(parts)
+
+
+def like(text: Any, pattern: Any, ignore_case: Any = False) -> bool:
+    if not isinstance(text, str) or not isinstance(pattern, str):
+        return False
+    return _pattern(_wildcards(pattern), is_true(ignore_case)).fullmatch(text) is not None
+
+
+def regex_test(text: Any, pattern: Any, ignore_case: Any = False) -> bool:
+    return _pattern(to_string(pattern), is_true(ignore_case)).search(to_string(text)) is not None
+
+
+def _regex_matches(text: Any, pattern: Any, ignore_case: Any = False) -> Any:
+    match = _pattern(to_string(pattern), is_true(ignore_case)).search(to_string(text))
+    return None if match is None else [match.group(), *(group or "" for group in match.groups())]
+
+
+def _regex_replace(text: Any, pattern: Any, replacement: Any, ignore_case: Any = False) -> str:
+    template = re.sub(r"\$(\d)", r"\\g<\1>", to_string(replacement).replace("\\", "\\\\"))
+    return _pattern(to_string(pattern), is_true(ignore_case)).sub(template, to_string(text))
+
+
+def _regex_split(text: Any, pattern: Any, ignore_case: Any = False, limit: Any = None) -> list[Any]:
+    parts = _pattern(to_string(pattern), is_true(ignore_case)).split(to_string(text))
+    return parts if limit is None else parts[: integer(limit)]
+
+
+def _concat(*values: Any) -> str:
+    items = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    return "".join([to_string(item) for item in items])
+
+
+def _concat_separator(separator: Any, *values: Any) -> str:
+    items = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    return to_string(separator).join([to_string(item) for item in items if item is not None])
+
+
+def _contains(text: Any, search: Any, return_index: Any = False) -> Any:
+    found = to_string(text).find(to_string(search)) if search != "" else -1
+    return found if is_true(return_index) else found >= 0
+
+
+def _starts_with(text: Any, prefixes: Any, at_least: Any = 1) -> bool:
+    wanted = prefixes if isinstance(prefixes, list) else [prefixes]
+    holds = sum(to_string(text).startswith(to_string(prefix)) for prefix in wanted)
+    return holds >= (integer(at_least) if isinstance(prefixes, list) else 1)
+
+
+def _find_first(text: Any, search: Any, start: Any = 0, end: Any = None) -> int:
+    last = None if end is None else integer(end) + 1
+    return to_string(text).find(to_string(search), max(integer(start), 0), last)
+
+
+def _find_last(text: Any, search: Any, start: Any = 0, end: Any = None) -> int:
+    last = None if end is None else integer(end) + 1
+    return to_string(text).rfind(to_string(search), max(integer(start), 0), last)
+
+
+def _substring(text: Any, offset: Any, length: Any = None) -> str:
+    whole, start = to_string(text), integer(offset)
+    tail = whole[max(start, -len(whole)) if start < 0 else start :]
+    return tail if length is None else tail[: max(integer(length), 0)]
+
+
+def _right(text: Any, length: Any) -> str:
+    count = integer(length)
+    return to_string(text)[-count:] if count > 0 else ""
+
+
+def _trim(text: Any, kind: Any = 0) -> str:
+    """`kind` is 1 for the left, 2 for the right side, or the characters to strip from both."""
+    whole = to_string(text)
+    if isinstance(kind, str):
+        return whole.strip(kind)
+    return {1: whole.lstrip(), 2: whole.rstrip()}.get(integer(kind), whole.strip())
+
+
+def _split(text: Any, separator: Any = None, limit: Any = None) -> list[str]:
+    whole = to_string(text)
+    if separator is None:
+        return [whole]
+    separators = [to_string(item) for item in (separator if isinstance(separator, list) else [separator])]
+    parts = list(whole) if "" in separators else re.split("|".join(map(re.escape, separators)), whole)
+    return parts if limit is None else parts[: integer(limit)]
+
+
+def _substitute(text: Any, search: Any, replacement: Any = None, limit: Any = None) -> str:
+    pairs = _substitutions(search, replacement)
+    if isinstance(search, dict) and replacement is not None:
+        limit = replacement
+    if not pairs:
+        return to_string(text)
+    pattern = re.compile("|".join(map(re.escape, pairs)))
+    count = 0 if limit is None else integer(limit)
+    return pattern.sub(lambda match: pairs[match.group()], to_string(text), count)
+
+
+def _substitutions(search: Any, replacement: Any) -> dict[str, str]:
+    if isinstance(search, dict):
+        return {name: to_string(value) for name, value in search.items()}
+    if not isinstance(search, list):
+        return {to_string(search): to_string(replacement)}
+    values = replacement if isinstance(replacement, list) else [replacement] * len(search)
+    padded = [*values, *[""] * (len(search) - len(values))]
+    return {to_string(name): to_string(value) for name, value in zip(search, padded, strict=False)}
+
+
+def _json_parse(text: Any) -> Any:
+    if not isinstance(text, str):
+        raise Undefined(1542)
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise Undefined(1542) from None
+
+
+def _random_token(length: Any) -> str:
+    size = integer(length)
+    if not 0 <= size <= 65536:
+        raise ArangoError(1504)
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(size))
+
+
+def _levenshtein(left: Any, right: Any) -> int:
+    row = list(range(len(to_string(right)) + 1))
+    for at, char in enumerate(to_string(left), start=1):
+        previous, row[0] = row[0], at
+        for to, other in enumerate(to_string(right), start=1):
+            previous, row[to] = row[to], min(row[to] + 1, row[to - 1] + 1, previous + (char != other))
+    return row[-1]
+
+
+def _hash(algorithm: str) -> Function:
+    new = getattr(hashlib, algorithm)
+
+    def digest(value: Any) -> str:
+        text: str = new(to_string(value).encode(), usedforsecurity=False).hexdigest()
+        return text
+
+    return Function(digest, 1, 1)
+
+
+TABLE: dict[str, Function] = {
+    "CHAR_LENGTH": Function(lambda text: len(to_string(text)), 1, 1),
+    "CONCAT": Function(_concat, 1, ANY_NUMBER),
+    "CONCAT_SEPARATOR": Function(_concat_separator, 2, ANY_NUMBER),
+    "CONTAINS": Function(_contains, 2, 3),
+    "CRC32": Function(lambda text: f"{zlib.crc32(to_string(text).encode()):x}", 1, 1),
+    "ENCODE_URI_COMPONENT": Function(lambda text: quote(to_string(text), safe="-_.!~*'()"), 1, 1),
+    "FIND_FIRST": Function(_find_first, 2, 4),
+    "FIND_LAST": Function(_find_last, 2, 4),
+    "JSON_PARSE": Function(_json_parse, 1, 1),
+    "JSON_STRINGIFY": Function(dump, 1, 1),
+    "LEFT": Function(lambda text, length: to_string(text)[: max(integer(length), 0)], 2, 2),
+    "LEVENSHTEIN_DISTANCE": Function(_levenshtein, 2, 2),
+    "LIKE": Function(like, 2, 3),
+    "LOWER": Function(lambda text: to_string(text).lower(), 1, 1),
+    "LTRIM": Function(lambda text, chars=None: to_string(text).lstrip(chars), 1, 2),
+    "MD5": _hash("md5"),
+    "RANDOM_TOKEN": Function(_random_token, 1, 1, deterministic=False),
+    "REGEX_MATCHES": Function(_regex_matches, 2, 3),
+    "REGEX_REPLACE": Function(_regex_replace, 3, 4),
+    "REGEX_SPLIT": Function(_regex_split, 2, 4),
+    "REGEX_TEST": Function(regex_test, 2, 3),
+    "REPEAT": Function(lambda text, count, join="": join.join([to_string(text)] * integer(count)), 2, 3),
+    "REVERSE": Function(lambda value: value[::-1] if isinstance(value, list) else to_string(value)[::-1], 1, 1),
+    "RIGHT": Function(_right, 2, 2),
+    "RTRIM": Function(lambda text, chars=None: to_string(text).rstrip(chars), 1, 2),
+    "SHA1": _hash("sha1"),
+    "SHA256": _hash("sha256"),
+    "SHA512": _hash("sha512"),
+    "SPLIT": Function(_split, 1, 3),
+    "STARTS_WITH": Function(_starts_with, 2, 3),
+    "SUBSTITUTE": Function(_substitute, 2, 4),
+    "SUBSTRING": Function(_substring, 2, 3),
+    "TO_BASE64": Function(lambda text: base64.b64encode(to_string(text).encode()).decode(), 1, 1),
+    "TO_CHAR": Function(lambda code: "".join(map(chr, code if isinstance(code, list) else [code])), 1, 1),
+    "TO_HEX": Function(lambda text: to_string(text).encode().hex(), 1, 1),
+    "TRIM": Function(_trim, 1, 2),
+    "UPPER": Function(lambda text: to_string(text).upper(), 1, 1),
+    "UUID": Function(lambda: str(uuid.uuid4()), 0, 0, deterministic=False),
+}

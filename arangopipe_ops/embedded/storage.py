@@ -1,0 +1,428 @@
+"""Transactions on a database file, and the documents, edges and index entries in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from . import catalog as catalogs
+from .catalog import EXPANSION, Catalog, Collection, Index
+from .connection import BUSY_SECONDS, ConnectionPool, failure
+from .errors import ArangoError, RevisionConflict
+from .values import HIGHEST, dump_json, encode, encode_all, unique
+
+Document: TypeAlias = dict[str, Any]
+Written: TypeAlias = tuple[Document | None, Document | None]
+"""The document before and after a write."""
+
+REVISION_ALPHABET = "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,256}/[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
+_SYSTEM_ATTRIBUTES = frozenset(("_key", "_id", "_rev"))
+_EDGE_ATTRIBUTES = frozenset(("_key", "_id", "_rev", "_from", "_to"))
+COUNTER_BITS = 20
+PARAMETERS = 500
+"""How many values one statement asks for at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How a write treats what is there already; defaults as in AQL. Manual: aql/high-level-operations."""
+
+    overwrite_mode: str = "conflict"
+    keep_null: bool = True
+    merge_objects: bool = True
+    ignore_revs: bool = True
+
+
+PLAIN = WriteOptions()
+
+
+class Storage:
+    """A database file."""
+
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = path
+        self.pool = ConnectionPool(path, busy_seconds)
+        self._catalog: Catalog | None = None
+
+    @contextmanager
+    def transaction(self, write: bool, sync: bool = False) -> Iterator[Transaction]:
+        """All or nothing of what happens inside; with `sync` it is on disk when this returns."""
+        with self.pool.use() as sqlite:
+            try:
+                if sync:
+                    sqlite.execute("PRAGMA synchronous = FULL")
+                sqlite.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                transaction = self._begin(sqlite, write)
+                yield transaction
+                if write:
+                    sqlite.execute("UPDATE state SET tick = ?", (transaction.tick,))
+                sqlite.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise failure(error, self.path) from error
+            finally:
+                if sqlite.in_transaction:
+                    sqlite.execute("ROLLBACK")
+                if sync:
+                    sqlite.execute("PRAGMA synchronous = NORMAL")
+
+    def _begin(self, sqlite: sqlite3.Connection, write: bool) -> Transaction:
+        version, tick = sqlite.execute("SELECT version, tick FROM state").fetchone()
+        catalog = self._catalog
+        if catalog is None or catalog.version != version:
+            catalog = self._catalog = catalogs.load(sqlite, version)
+        return Transaction(sqlite, catalog, max(tick, time.time_ns() // 1_000_000 << COUNTER_BITS))
+
+
+class Transaction:
+    """One SQLite transaction; `tick` is the hybrid logical clock that keys and revisions come from."""
+
+    def __init__(self, sqlite: sqlite3.Connection, catalog: Catalog, tick: int) -> None:
+        self.sqlite = sqlite
+        self.catalog = catalog
+        self.tick = tick
+        self._last_ids: dict[int, int] = {}
+
+    def refresh(self) -> Catalog:
+        """The catalog with what this transaction has changed in it."""
+        self.catalog = catalogs.load(self.sqlite, self.catalog.version)
+        return self.catalog
+
+    # reading
+
+    def get(self, collection: Collection, key: Any) -> Document | None:
+        row = self._row(collection, key) if isinstance(key, str) else None
+        return None if row is None else _document(collection.name, key, row[1], row[2])
+
+    def _row(self, collection: Collection, key: str) -> tuple[int, str, str] | None:
+        sql = "SELECT id, rev, body FROM documents WHERE collection = ? AND key = ?"
+        row: tuple[int, str, str] | None = self.sqlite.execute(sql, (collection.id, key)).fetchone()
+        return row
+
+    def get_many(self, collection: Collection, keys: Iterable[str], body: bool = True) -> Iterator[Document]:
+        """The documents of these keys that exist, in no particular order."""
+        sql = f"SELECT {_columns(body)} FROM documents d WHERE d.collection = ? AND d.key IN ({{}})"
+        for chunk in _chunks(list(keys)):
+            yield from self._documents(collection, sql.format(_marks(chunk)), (collection.id, *chunk))
+
+    def scan(self, collection: Collection, body: bool = True) -> Iterator[Document]:
+        sql = f"SELECT {_columns(body)} FROM documents d WHERE d.id >= ? AND d.id < ? ORDER BY d.id"
+        return self._documents(collection, sql, (collection.first_id, collection.last_id))
+
+    def between(
+        self, collection: Collection, index: int, low: bytes, high: bytes, descending: bool, body: bool = True
+    ) -> Iterator[Document]:
+        """Documents whose entry in the index is `low <= entry < high`, in the order of the index."""
+        order = "DESC" if descending else "ASC"
+        sql = (
+            f"SELECT {_columns(body)} FROM entries e CROSS JOIN documents d ON d.id = e.document"
+            " WHERE e.idx = ? AND e.value >= ? AND e.value < ?"
+            f" ORDER BY e.value {order}, e.document {order}"
+        )
+        return self._documents(collection, sql, (index, low, high))
+
+    def edges(self, owners: Mapping[int, str], ends: Sequence[str]) -> Iterator[tuple[int, Document]]:
+        """Edges that have one of the ids `ends` at the end that an edge index is on, with that index.
+
+        `owners` names the edge collection of each index.
+        """
+        sql = (
+            "SELECT e.idx, d.key, d.rev, d.body FROM entries e CROSS JOIN documents d ON d.id = e.document"
+            " WHERE e.idx IN ({}) AND e.value IN ({}) ORDER BY e.idx, e.value, e.document"
+        )
+        for chunk in _chunks([encode(end) for end in ends]):
+            statement = sql.format(_marks(list(owners)), _marks(chunk))
+            for index, key, rev, body in self.sqlite.execute(statement, (*owners, *chunk)):
+                yield index, _document(owners[index], key, rev, body)
+
+    def count(self, collection: Collection) -> int:
+        sql = "SELECT count(*) FROM documents WHERE collection = ?"
+        (count,) = self.sqlite.execute(sql, (collection.id,)).fetchone()
+        return int(count)
+
+    def _documents(self, collection: Collection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Document]:
+        name = collection.name
+        for key, rev, body in self.sqlite.execute(sql, parameters):
+            yield _document(name, key, rev, body)
+
+    # writing
+
+    def insert(self, collection: Collection, value: Any, options: WriteOptions = PLAIN) -> Written:
+        key = self._new_key(collection, value)
+        document, body = self._compose(collection, key, value)
+        number = self._next_id(collection)
+        sql = "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, key) DO NOTHING"
+        cursor = self.sqlite.execute(sql, (number, collection.id, key, document["_rev"], body))
+        if cursor.rowcount == 0:
+            return self._overwrite(collection, key, value, options)
+        try:
+            entries = self._new_entries(collection, document, number)
+        except ArangoError:
+            self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
+            raise
+        self._last_ids[collection.id] = number
+        self._add_entries(number, entries)
+        return None, document
+
+    def _overwrite(self, collection: Collection, key: str, value: Document, options: WriteOptions) -> Written:
+        mode = options.overwrite_mode
+        if mode == "ignore":
+            return None, None
+        if mode == "replace":
+            return self.replace(collection, key, value, options)
+        if mode == "update":
+            return self.update(collection, key, value, options)
+        raise _violation("primary", "primary", ("_key",), key)
+
+    def replace(
+        self, collection: Collection, key: Any, value: Any, options: WriteOptions = PLAIN, rev: str | None = None
+    ) -> Written:
+        number, old = self._existing(collection, key, rev or _expected(value, options))
+        _check_object(value)
+        return old, self._rewrite(collection, number, old, value)
+
+    def update(
+        self, collection: Collection, key: Any, patch: Any, options: WriteOptions = PLAIN, rev: str | None = None
+    ) -> Written:
+        number, old = self._existing(collection, key, rev or _expected(patch, options))
+        _check_object(patch)
+        return old, self._rewrite(collection, number, old, merge(old, patch, options))
+
+    def remove(self, collection: Collection, key: Any, rev: str | None = None) -> Written:
+        number, old = self._existing(collection, key, rev)
+        self._drop_entries(number, _entries(collection, old))
+        self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
+        return old, None
+
+    def _existing(self, collection: Collection, key: Any, rev: str | None) -> tuple[int, Document]:
+        row = self._row(collection, key) if isinstance(key, str) else None
+        if row is None:
+            raise ArangoError(1202, message=f"document not found: {collection.name}/{key}")
+        number, stored, body = row
+        if rev is not None and rev != stored:
+            raise RevisionConflict
+        return number, _document(collection.name, key, stored, body)
+
+    def _rewrite(self, collection: Collection, number: int, old: Document, value: Document) -> Document:
+        key = old["_key"]
+        document, body = self._compose(collection, key, value)
+        before = set(_entries(collection, old))
+        after = set(self._new_entries(collection, document, number))
+        self._drop_entries(number, before - after)
+        self._add_entries(number, after - before)
+        sql = "UPDATE documents SET rev = ?, body = ? WHERE id = ?"
+        self.sqlite.execute(sql, (document["_rev"], body, number))
+        return document
+
+    def next_tick(self) -> int:
+        self.tick += 1
+        return self.tick
+
+    def _new_key(self, collection: Collection, value: Any) -> str:
+        _check_object(value)
+        key = value.get("_key")
+        if key is None:
+            return str(self.next_tick())
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise ArangoError(1221, message=f"illegal document key: {key!r}")
+        if not collection.properties.get("keyOptions", {}).get("allowUserKeys", True):
+            raise ArangoError(1222, message=f"unexpected document key: '{collection.name}' generates its keys")
+        return key
+
+    def _compose(self, collection: Collection, key: str, value: Document) -> tuple[Document, str]:
+        """The document as it is read, system attributes first, and its body as it is stored."""
+        rev = render_revision(self.next_tick())
+        if collection.is_edge:
+            ends = {"_from": _handle(value, "_from"), "_to": _handle(value, "_to")}
+            body = ends | {name: item for name, item in value.items() if name not in _EDGE_ATTRIBUTES}
+        else:
+            body = {name: item for name, item in value.items() if name not in _SYSTEM_ATTRIBUTES}
+        return {"_key": key, "_id": f"{collection.name}/{key}", "_rev": rev} | body, dump_json(body)
+
+    def _next_id(self, collection: Collection) -> int:
+        last = self._last_ids.get(collection.id)
+        if last is None:
+            sql = "SELECT max(id) FROM documents WHERE id >= ? AND id < ?"
+            (last,) = self.sqlite.execute(sql, (collection.first_id, collection.last_id)).fetchone()
+        return collection.first_id if last is None else last + 1
+
+    # index entries
+
+    def _new_entries(self, collection: Collection, document: Document, number: int) -> list[tuple[int, bytes]]:
+        entries = _entries(collection, document)
+        for index in collection.indexes:
+            if index.unique:
+                self._check_unique(index, entries, number)
+        return entries
+
+    def _check_unique(self, index: Index, entries: list[tuple[int, bytes]], number: int) -> None:
+        sql = (
+            "SELECT d.key FROM entries e JOIN documents d ON d.id = e.document"
+            " WHERE e.idx = ? AND e.value = ? AND e.document <> ?"
+        )
+        for entry in entries:
+            if entry[0] == index.id:
+                row = self.sqlite.execute(sql, (*entry, number)).fetchone()
+                if row is not None:
+                    raise _violation(index.name, index.type, index.fields, row[0])
+
+    def _add_entries(self, number: int, entries: Iterable[tuple[int, bytes]]) -> None:
+        rows = [(index, value, number) for index, value in entries]
+        self.sqlite.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
+
+    def _drop_entries(self, number: int, entries: Iterable[tuple[int, bytes]]) -> None:
+        rows = [(index, value, number) for index, value in entries]
+        self.sqlite.executemany("DELETE FROM entries WHERE idx = ? AND value = ? AND document = ?", rows)
+
+    def build_index(self, collection: Collection, index: Index) -> None:
+        """Fill a new index with the documents that are there."""
+        sql = "SELECT id, key, rev, body FROM documents WHERE id >= ? AND id < ? ORDER BY id"
+        rows = self.sqlite.execute(sql, (collection.first_id, collection.last_id)).fetchall()
+        for number, key, rev, body in rows:
+            document = _document(collection.name, key, rev, body)
+            entries = [(index.id, value) for value in index_values(index, document)]
+            if index.unique:
+                self._check_unique(index, entries, number)
+            self._add_entries(number, entries)
+
+
+def _columns(body: bool) -> str:
+    return "d.key, d.rev, d.body" if body else "d.key, d.rev, NULL"
+
+
+def _chunks(values: list[Any]) -> Iterator[list[Any]]:
+    """Padded to powers of two by repetition, so that few different statements are prepared."""
+    for start in range(0, len(values), PARAMETERS):
+        chunk = values[start : start + PARAMETERS]
+        yield chunk + chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _document(collection: str, key: str, rev: str, body: str | None) -> Document:
+    document = {"_key": key, "_id": f"{collection}/{key}", "_rev": rev}
+    if body is not None:
+        document |= json.loads(body)
+    return document
+
+
+def _check_object(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ArangoError(1227, message="invalid document type: expecting an object")
+
+
+def _handle(value: Document, end: str) -> str:
+    handle = value.get(end)
+    if not isinstance(handle, str) or not _HANDLE.fullmatch(handle):
+        raise ArangoError(1233)
+    return handle
+
+
+def _expected(value: Any, options: WriteOptions) -> str | None:
+    return None if options.ignore_revs or not isinstance(value, dict) else value.get("_rev")
+
+
+def _violation(name: str, kind: str, fields: Sequence[str], key: str) -> ArangoError:
+    attributes = ", ".join(fields)
+    message = f"unique constraint violated - in index {name} of type {kind} over '{attributes}'"
+    return ArangoError(1210, message=f"{message}; conflicting key: {key}")
+
+
+def merge(old: Document, patch: Document, options: WriteOptions) -> Document:
+    """`old` with the attributes of `patch`, as UPDATE combines them."""
+    merged = dict(old)
+    for name, value in patch.items():
+        before = merged.get(name)
+        if value is None and not options.keep_null:
+            merged.pop(name, None)
+        elif isinstance(value, dict) and (isinstance(before, dict) or not options.keep_null):
+            kept = before if isinstance(before, dict) and options.merge_objects else {}
+            merged[name] = merge(kept, value, options)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _entries(collection: Collection, document: Document) -> list[tuple[int, bytes]]:
+    return [(index.id, value) for index in collection.indexes for value in index_values(index, document)]
+
+
+def index_values(index: Index, document: Document) -> list[bytes]:
+    """The document's entries in the index: one, or none if sparse, or one for each array element."""
+    if index.expanded:
+        return _expanded_values(index, document)
+    values = [read(document) for read in readers(index.fields)]
+    return [] if index.sparse and None in values else [encode_all(values)]
+
+
+def _expanded_values(index: Index, document: Document) -> list[bytes]:
+    choices = [
+        _elements(read(document)) if EXPANSION in name else [read(document)]
+        for name, read in zip(index.fields, readers(index.fields), strict=True)
+    ]
+    rows = [row for row in product(*choices) if not (index.sparse and None in row)]
+    return list(dict.fromkeys(encode_all(row) for row in rows))
+
+
+def _elements(value: Any) -> list[Any]:
+    return unique(value) if isinstance(value, list) else []
+
+
+@lru_cache(maxsize=1024)
+def readers(fields: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
+    """For each attribute path (`a`, `a.b`, `a[*].b`) a function that reads it from a document."""
+    return tuple(_reader(name) for name in fields)
+
+
+def _reader(path: str) -> Callable[[Any], Any]:
+    before, expansion, after = path.partition(EXPANSION)
+    if expansion:
+        outer, inner = _reader(before), _reader(after.lstrip(".")) if after else None
+        return lambda document: _each(outer(document), inner)
+    names = path.split(".")
+    if len(names) == 1:
+        return lambda document: document.get(path) if isinstance(document, dict) else None
+    return lambda document: _dig(document, names)
+
+
+def _each(items: Any, read: Callable[[Any], Any] | None) -> Any:
+    return [read(item) for item in items] if read is not None and isinstance(items, list) else items
+
+
+def _dig(value: Any, names: list[str]) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:
+    """Bounds of all entries that begin with the encoded values of `prefix`."""
+    return prefix, prefix + HIGHEST
+
+
+def render_revision(tick: int) -> str:
+    chars = []
+    while tick:
+        chars.append(REVISION_ALPHABET[tick & 63])
+        tick >>= 6
+    return "".join(reversed(chars))
+
+
+def parse_revision(rev: str) -> int:
+    """Raises ValueError if `rev` is not a revision."""
+    tick = 0
+    for char in rev:
+        tick = tick << 6 | REVISION_ALPHABET.index(char)
+    return tick

@@ -1,0 +1,310 @@
+"""The syntax tree of an AQL query. Nodes are compared by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Param:
+    """`@name`"""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CollectionParam:
+    """`@@name`; `name` keeps one `@`, as in the bind variables of a request."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CollectionRef:
+    """A collection by its name, what `@@name` is once it is bound."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A name: of a variable if one is in scope, else of a collection."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    base: Expr
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundAttribute:
+    """`base.@name`, where the bind value is an attribute name or a path of them."""
+
+    base: Expr
+    param: Param
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Index:
+    base: Expr
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expansion:
+    """`base[* FILTER test LIMIT offset, count RETURN projection]tail`, flattening `depth - 1` levels.
+
+    What follows the bracket (`.name[*].first`) applies to each element: it is a tree around `Element()`.
+    """
+
+    base: Expr
+    depth: int
+    test: Expr | None
+    limit: Limit | None
+    projection: Expr | None
+    tail: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Element:
+    """The element at hand in the tail of an expansion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unary:
+    operator: str
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary:
+    operator: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantified:
+    """`left ALL|ANY|NONE|AT LEAST (count) operator right`"""
+
+    quantifier: str
+    count: Expr | None
+    operator: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ternary:
+    """`test ? then : otherwise`; without `then` the test's own value is the result."""
+
+    test: Expr
+    then: Expr | None
+    otherwise: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    name: str
+    arguments: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Object:
+    attributes: tuple[tuple[Expr, Expr], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subquery:
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class For:
+    name: str
+    source: Expr
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edges:
+    """An edge collection of a traversal and the direction to follow in it."""
+
+    direction: str
+    collection: CollectionName
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traversal:
+    names: tuple[str, ...]
+    depth: Expr | None
+    direction: str
+    start: Expr
+    edges: tuple[Edges, ...]
+    graph: Expr | None
+    prune: Let | None
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter:
+    test: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Let:
+    """`name = value`; the name of a PRUNE condition may be missing."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lets:
+    assignments: tuple[Let, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SortKey:
+    value: Expr
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sort:
+    keys: tuple[SortKey, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Limit:
+    offset: Expr | None
+    count: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Into:
+    name: str
+    projection: Expr | None
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collect:
+    keys: tuple[Let, ...]
+    aggregates: tuple[Let, ...]
+    into: Into | None
+    count: str | None
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Return:
+    value: Expr
+    distinct: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Insert:
+    document: Expr
+    target: CollectionName
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """UPDATE or, with `replaces`, REPLACE; without `patch` the selector is the patch as well."""
+
+    selector: Expr
+    patch: Expr | None
+    target: CollectionName
+    options: Expr | None
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remove:
+    selector: Expr
+    target: CollectionName
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upsert:
+    """UPSERT by an example (an object) or by a FILTER condition on CURRENT."""
+
+    search: Expr
+    by_condition: bool
+    document: Expr
+    patch: Expr
+    replaces: bool
+    target: CollectionName
+    options: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    collections: tuple[CollectionName, ...]
+    clauses: tuple[Clause, ...]
+
+
+CollectionName: TypeAlias = Variable | CollectionParam | CollectionRef
+Expr: TypeAlias = (
+    Literal
+    | Param
+    | CollectionParam
+    | CollectionRef
+    | Variable
+    | Attribute
+    | BoundAttribute
+    | Index
+    | Expansion
+    | Element
+    | Unary
+    | Binary
+    | Quantified
+    | Ternary
+    | Call
+    | Array
+    | Object
+    | Subquery
+)
+Modification: TypeAlias = Insert | Update | Remove | Upsert
+Clause: TypeAlias = For | Traversal | Filter | Lets | Sort | Limit | Collect | Return | Modification
+
+MODIFICATIONS = (Insert, Update, Remove, Upsert)
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """`node` and all nodes below it."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from walk(item)
+    elif hasattr(node, "__dataclass_fields__"):
+        yield node
+        for field in fields(node):
+            yield from walk(getattr(node, field.name))
+
+
+def transform(node: Any, visit: Callable[[Any], Any]) -> Any:
+    """A copy of the tree in which each node is what `visit` makes of it, the leaves first."""
+    if isinstance(node, tuple):
+        return tuple(transform(item, visit) for item in node)
+    if not hasattr(node, "__dataclass_fields__"):
+        return node
+    values = {field.name: transform(getattr(node, field.name), visit) for field in fields(node)}
+    return visit(replace(node, **values))

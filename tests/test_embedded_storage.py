@@ -1,0 +1,292 @@
+"""The file of the embedded database: order of values, crashes, many processes, files that are not ours."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arango.exceptions import AQLQueryExecuteError
+
+from arangopipe_ops.embedded import Database
+from arangopipe_ops.embedded.errors import ArangoError
+from arangopipe_ops.embedded.transport import client
+from arangopipe_ops.embedded.values import adopt, encode, encode_all, equal, less
+
+STRINGS = [
+    "",
+    " ",
+    "a",
+    "A",
+    "ab",
+    "B",
+    "b",
+    "é",
+    "e",
+    "z",
+    "_",
+    "-",
+    "1",
+    "10",
+    "2",
+    "\x00",
+    "a\x00",
+    "ß",
+    "日本",
+    "aé",
+]
+NUMBERS = [0, -0.0, 1, -1, 1.5, 2**53, 2**53 + 1, -(2**53) - 1, 2**62, 2**63 - 1, 1e300, -1e300, 5e-324, 10, 9]
+
+
+def _value(rng: random.Random, depth: int = 0) -> Any:
+    kind = rng.randrange(5 if depth > 2 else 7)
+    if kind < 2:
+        return rng.choice([None, True, False])
+    if kind == 2:
+        return rng.choice(NUMBERS)
+    if kind < 5:
+        return rng.choice(STRINGS) + rng.choice(["", "", "x", "Y"])
+    size = rng.randrange(4)
+    if kind == 5:
+        return [_value(rng, depth + 1) for _ in range(size)]
+    return {rng.choice("abcABC"): _value(rng, depth + 1) for _ in range(size)}
+
+
+def _rank(value: Any) -> int:
+    return [type(None), bool, int, float, str, list, dict].index(type(value)) - (type(value) is float)
+
+
+def _compare(left: Any, right: Any) -> int:
+    """The manual's order of values, written down naively; strings by their encoding."""
+    if _rank(left) != _rank(right):
+        return -1 if _rank(left) < _rank(right) else 1
+    if isinstance(left, list):
+        width = max(len(left), len(right))
+        pairs = zip(left + [None] * (width - len(left)), right + [None] * (width - len(right)), strict=True)
+        return next((order for one, other in pairs if (order := _compare(one, other))), 0)
+    if isinstance(left, dict):
+        names = sorted({*left, *right}, key=encode)
+        return next((order for name in names if (order := _compare(left.get(name), right.get(name)))), 0)
+    if isinstance(left, str):
+        left, right = encode(left), encode(right)
+    return 0 if left is None or left == right else (-1 if left < right else 1)
+
+
+def test_encoding_orders_as_values_compare() -> None:
+    """The bytes of an index, the operators and the manual's rules give one and the same order."""
+    rng = random.Random(7)
+    for _ in range(20_000):
+        left, right = _value(rng), _value(rng)
+        order = _compare(left, right)
+        assert ((encode(left) > encode(right)) - (encode(left) < encode(right))) == order, (left, right)
+        assert equal(left, right) == (order == 0), (left, right)
+        assert less(left, right) == (order < 0), (left, right)
+
+
+def test_encoded_tuples_order_field_by_field() -> None:
+    """The key of a compound index orders by its first field, then by the next."""
+    rng = random.Random(8)
+    for _ in range(5_000):
+        left, right = [_value(rng), _value(rng)], [_value(rng), _value(rng)]
+        order = _compare(left[0], right[0]) or _compare(left[1], right[1])
+        one, other = encode_all(left), encode_all(right)
+        assert ((one > other) - (one < other)) == order, (left, right)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {"a": {1, 2}}, [object()], b"x"])
+def test_refuses_what_json_refuses(value: Any) -> None:
+    """A Python object that JSON cannot express is error 600."""
+    with pytest.raises(ArangoError, match="invalid JSON object") as failure:
+        adopt(value)
+    assert failure.value.num == 600
+
+
+def test_refuses_cycles() -> None:
+    """An object that contains itself is error 600."""
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(ArangoError, match="cycle"):
+        adopt(cycle)
+
+
+def test_stored_values_are_not_shared(tmp_path: Path) -> None:
+    """Changing an object after it was stored, or one that was read, changes nothing in the database."""
+    collection = client(tmp_path / "x.db").db("_system").create_collection("c")
+    document = {"_key": "a", "list": [1]}
+    collection.insert(document)
+    document["list"].append(2)  # type: ignore[attr-defined]
+    collection.get("a")["list"].append(3)
+    assert collection.get("a")["list"] == [1]
+
+
+def _run(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_kill_in_mid_write_leaves_all_or_nothing(tmp_path: Path) -> None:
+    """A process that is killed while it writes leaves each of its statements whole or not at all."""
+    path = tmp_path / "killed.db"
+    db = client(path).db("_system")
+    db.create_collection("a")
+    db.create_collection("b")
+    writer = """
+        import sys
+        from arangopipe_ops.embedded.transport import client
+        db = client(sys.argv[1]).db("_system")
+        n = 0
+        while True:
+            n += 1
+            db.aql.execute("LET x = (FOR i IN 1..20 INSERT {n: @n} INTO a) FOR i IN 1..20 INSERT {n: @n} INTO b",
+                           bind_vars={"n": n})
+            print(n, flush=True)
+        """
+    process = _run(writer, path)
+    assert process.stdout is not None
+    for _ in range(10):
+        process.stdout.readline()
+    time.sleep(random.random() / 50)
+    process.send_signal(signal.SIGKILL)
+    acknowledged = len(process.stdout.read().split()) + 10
+    process.wait()
+    query = "FOR d IN @@c COLLECT n = d.n WITH COUNT INTO k RETURN [n, k]"
+    in_a, in_b = (list(db.aql.execute(query, bind_vars={"@c": name})) for name in "ab")
+    assert in_a == in_b
+    assert all(count == 20 for _, count in in_a)
+    assert len(in_a) in (acknowledged, acknowledged + 1)
+
+
+def test_eight_processes_lose_nothing(tmp_path: Path) -> None:
+    """Processes that create the file and write to it at the same time all get their writes in."""
+    path = tmp_path / "many.db"
+    worker = """
+        import sys
+        from arango.exceptions import CollectionCreateError
+        from arangopipe_ops.embedded.transport import client
+        db = client(sys.argv[1]).db("_system")
+        try:
+            db.create_collection("c")
+        except CollectionCreateError as error:
+            assert error.error_code == 1207, error
+        db.aql.execute("UPSERT {_key: 'sum'} INSERT {_key: 'sum', n: 0} UPDATE {} IN c")
+        for n in range(25):
+            db.aql.execute("FOR d IN c FILTER d._key == 'sum' UPDATE d WITH {n: d.n + 1} IN c")
+            db.collection("c").insert({"worker": sys.argv[2], "n": n})
+        """
+    processes = [_run(worker, path, number) for number in range(8)]
+    assert [process.wait() for process in processes] == [0] * 8
+    db = client(path).db("_system")
+    assert db.collection("c").get("sum")["n"] == 200
+    assert db.collection("c").count() == 201
+
+
+def test_fork_gets_its_own_connection(tmp_path: Path) -> None:
+    """A forked child writes through connections of its own, and the parent goes on after it."""
+    db = client(tmp_path / "fork.db").db("_system")
+    collection = db.create_collection("c")
+    child = os.fork()
+    if child == 0:
+        collection.insert({"by": "child"})
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    collection.insert({"by": "parent"})
+    assert status == 0
+    assert sorted(d["by"] for d in collection.all()) == ["child", "parent"]
+
+
+def test_writer_waits_no_longer_than_it_should(tmp_path: Path) -> None:
+    """A lock that is held for too long is error 1200 and HTTP 409, with the path in its message."""
+    database = Database(tmp_path / "busy.db")
+    database.storage.pool._busy_seconds = 0.1
+    database.handle("get", "/_api/version")
+    database.handle("get", "/_api/collection")
+    other = sqlite3.connect(tmp_path / "busy.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    response = database.handle("post", "/_api/collection", body={"name": "c"})
+    assert (response.status, response.body["errorNum"]) == (409, 1200)
+    assert str(tmp_path / "busy.db") in response.body["errorMessage"]
+
+
+def test_foreign_file_is_refused(tmp_path: Path) -> None:
+    """A file that is no embedded database stays as it is, and the error names it."""
+    (tmp_path / "text.db").write_text("hello " * 1000)
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE t (x)")
+    for name in ("text.db", "other.db"):
+        response = Database(tmp_path / name).handle("get", "/_api/collection")
+        assert str(tmp_path / name) in response.body["errorMessage"]
+        assert "not an embedded ArangoDB file" in response.body["errorMessage"]
+
+
+def test_newer_file_is_refused(tmp_path: Path) -> None:
+    """A file with a schema that this version does not know is left alone."""
+    Database(tmp_path / "x.db").handle("get", "/_api/collection")
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    response = Database(tmp_path / "x.db").handle("get", "/_api/collection")
+    assert "newer" in response.body["errorMessage"]
+
+
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    """A path in a directory that does not exist is an error that names both."""
+    response = Database(tmp_path / "no" / "x.db").handle("get", "/_api/collection")
+    assert str(tmp_path / "no") in response.body["errorMessage"]
+    assert "does not exist" in response.body["errorMessage"]
+
+
+@pytest.fixture
+def world_readable() -> Iterator[Path]:
+    """A directory that another user can look into, which pytest's own are not."""
+    directory = Path(tempfile.mkdtemp(dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody who may not write")
+def test_read_only_file_says_so(world_readable: Path) -> None:
+    """Writing to a file without permission is error 1004 with the path; reading it works."""
+    path = world_readable / "ro.db"
+    client(path).db("_system").create_collection("c")
+    reader = """
+        import os, sys
+        from arangopipe_ops.embedded import Database
+        database = Database(sys.argv[1])
+        database.handle("get", "/_api/version")  # imports what may be out of reach afterwards
+        os.setuid(65534)
+        body = database.handle("post", "/_api/document/c", body={}).body
+        print(body["errorNum"], body["errorMessage"])
+        """
+    process = _run(reader, path)
+    output, _ = process.communicate()
+    assert output.startswith("1004 read only: ")
+    assert str(path) in output
+
+
+def test_wait_for_sync_is_accepted(tmp_path: Path) -> None:
+    """`waitForSync` in a request or in a statement's options does not change what is stored."""
+    db = client(tmp_path / "sync.db").db("_system")
+    db.create_collection("c").insert({"_key": "a"}, sync=True)
+    db.aql.execute("INSERT {_key: 'b'} INTO c OPTIONS {waitForSync: true}")
+    assert db.collection("c").count() == 2
+
+
+def test_failed_statement_rolls_back_the_clock_and_the_catalog(tmp_path: Path) -> None:
+    """After an error the next statement starts from what was committed."""
+    db = client(tmp_path / "rollback.db").db("_system")
+    db.create_collection("c")
+    with pytest.raises(AQLQueryExecuteError):
+        db.aql.execute("FOR x IN [1, 2] INSERT {_key: x == 2 ? 'a b' : 'a'} INTO c")
+    assert db.collection("c").count() == 0
+    keys = list(db.aql.execute("FOR x IN 1..3 INSERT {} INTO c RETURN NEW._key"))
+    assert keys == sorted(keys, key=int)
