@@ -70,14 +70,17 @@ class Database:
             return Response(error.status, error.body())
 
 
-def open_database(path: str | os.PathLike[str]) -> Database:
-    """The `Database` of the file at `path`, one per process."""
-    return _opened(str(Path(path).absolute()))
+def open_database(path: str | os.PathLike[str], busy_seconds: float = BUSY_SECONDS) -> Database:
+    """The `Database` of the file at `path`, one per process and patience.
+
+    A write that does not get its turn within `busy_seconds` answers error 1200.
+    """
+    return _opened(str(Path(path).absolute()), busy_seconds)
 
 
 @cache
-def _opened(path: str) -> Database:
-    return Database(path)
+def _opened(path: str, busy_seconds: float) -> Database:
+    return Database(path, busy_seconds)
 
 
 def _split(path: str) -> tuple[str, str]:
