@@ -37,7 +37,6 @@ OnConflict = Literal["fail", "keep", "revise"]
 Direction = Literal["upstream", "downstream", "both"]
 
 _CONTENDED = {1200, 1210}  # two writers met: ArangoDB's write conflict and unique constraint violated
-_CONTENTION_SECONDS = 10
 
 
 @contextmanager
@@ -57,7 +56,8 @@ class Store:
     """The metadata graph in one database.
 
     `provenance` is stored with everything this store writes: who runs, through what (`python`, `airflow`,
-    `kfp`), and the orchestrator's ids. All methods raise the errors of `arangopipe_ops.errors` and no others.
+    `kfp`), and the orchestrator's ids. A statement that meets another writer's is tried again, with growing
+    pauses, for `patience` seconds. All methods raise the errors of `arangopipe_ops.errors` and no others.
     """
 
     def __init__(
@@ -66,8 +66,10 @@ class Store:
         *,
         schema: Schema = SCHEMA,
         provenance: Mapping[str, Any] | None = None,
+        patience: float = 10.0,
     ) -> None:
         self.db = db
+        self.patience = patience
         self.schema = schema
         self.provenance = model.canonical(_this_process() | dict(provenance or {}), "provenance")
 
@@ -158,7 +160,7 @@ class Store:
                     return list(self.db.aql.execute(text, bind_vars=binds))  # type: ignore[arg-type]
             except ArangopipeError as error:
                 contended = getattr(error.__cause__, "error_code", None) in _CONTENDED
-                if not contended or time.monotonic() - started > _CONTENTION_SECONDS:
+                if not contended or time.monotonic() - started > self.patience:
                     raise
             time.sleep(random.uniform(0, pause))
             pause *= 2

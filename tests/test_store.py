@@ -490,6 +490,6 @@ def test_a_locked_file_is_unavailable(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable):
-        Store(db).write(stages.register_project("p"))
+        Store(db, patience=0).write(stages.register_project("p"))
     other.execute("ROLLBACK")
     assert Store(db).counts()["project"] == 0
