@@ -1,0 +1,152 @@
+"""Airflow's connection to the metadata graph."""
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+
+from arangopipe_ops import admin
+from arangopipe_ops.errors import ArangopipeError, Misconfigured
+from arangopipe_ops.model import GRAPH
+from arangopipe_ops.store import Store, driver_errors
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DEFAULT_CONN_ID = "arangopipe_default"
+
+_CONN_TYPES = ("arangopipe", "arangodb")
+_PORT = 8529
+
+
+class ArangopipeHook(BaseHook):
+    """The metadata graph that an Airflow connection leads to.
+
+    The connection is of type `arangopipe`, or the `arangodb` of Airflow's own ArangoDB provider: hosts, port,
+    user, password, database (`schema`), and in the extras `tls`, `request_timeout` in seconds, or an
+    `embedded_file` instead of a server. Where nobody has defined the default connection, the environment's
+    ARANGOPIPE_URL counts, and without that the default file; a connection that was asked for by name must exist.
+    """
+
+    conn_name_attr: ClassVar[str] = "arangopipe_conn_id"
+    default_conn_name: ClassVar[str] = DEFAULT_CONN_ID
+    conn_type: ClassVar[str] = "arangopipe"
+    hook_name: ClassVar[str] = "Arangopipe"
+
+    def __init__(self, arangopipe_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arangopipe_conn_id = arangopipe_conn_id
+
+    def get_conn(self) -> Any:
+        """Return python-arango's StandardDatabase; nothing is sent yet.
+
+        Raises Misconfigured for a connection of another type or with wrong settings, and
+        AirflowNotFoundException for a named connection that does not exist.
+        """
+        from arangopipe_ops.connection import DEFAULT_TIMEOUT, connect, describe  # they import the driver
+
+        connection = self._connection()
+        if connection is None:
+            db = connect()
+            self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
+            return db
+        return connect(connection_url(connection), timeout=_timeout(connection) or DEFAULT_TIMEOUT)
+
+    def store(self, context: "Context") -> Store:
+        """Return the metadata graph; what is written to it tells which task instance wrote it."""
+        return Store(self.get_conn(), provenance=provenance(context))
+
+    def provision(self) -> bool:
+        """Make sure that the database holds the graph; return whether anything was missing."""
+        return admin.provision(self.get_conn())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Return whether the database answers, and what it is: place, version, whether the graph is there."""
+        from arangopipe_ops.connection import describe
+
+        try:
+            db = self.get_conn()
+            with driver_errors():
+                version, provisioned = db.version(), db.has_graph(GRAPH)
+        except ArangopipeError as error:
+            return False, str(error)
+        state = "is provisioned" if provisioned else "is not provisioned yet; run a ProvisionOperator once"
+        return True, f"ArangoDB {version} at {describe(db)}, database {db.name}: the graph {GRAPH} {state}."
+
+    def _connection(self) -> Connection | None:
+        try:
+            return self.get_connection(self.arangopipe_conn_id)
+        except AirflowNotFoundException:
+            if self.arangopipe_conn_id != self.default_conn_name:
+                raise
+            return None
+
+
+def connection_url(connection: Connection) -> str:
+    """Return the URL that `arangopipe_ops.connect` takes; what is secret in it is masked in logs.
+
+    Raises Misconfigured.
+    """
+    if connection.conn_type not in _CONN_TYPES:
+        raise _misconfigured(connection, f"is of type {connection.conn_type!r}, not {' or '.join(_CONN_TYPES)}")
+    if file := connection.extra_dejson.get("embedded_file"):
+        return f"embedded://{quote(file)}"
+    hosts = [host.strip() for host in (connection.host or "").split(",") if host.strip()]
+    if not hosts:
+        raise _misconfigured(connection, "has neither a host nor an embedded_file")
+    authorities = ",".join(_authority(host, connection.port or _PORT) for host in hosts)
+    return f"{_scheme(connection)}:{_credentials(connection)}{authorities}/{quote(connection.schema or '', safe='')}"
+
+
+def _scheme(connection: Connection) -> str:
+    tls = str(connection.extra_dejson.get("tls", "")).lower() in ("true", "1", "yes")
+    return "https" if tls or (connection.host or "").strip().startswith("https://") else "http"
+
+
+def _authority(host: str, port: int) -> str:
+    """Return host:port of a host that may be spelled as a URL and may name a port of its own."""
+    name = re.sub(r"^https?://", "", host).rstrip("/")
+    return name if re.search(r":\d+$", name) else f"{name}:{port}"
+
+
+def _credentials(connection: Connection) -> str:
+    """Return `//user:password@`. As a whole it is always long enough for Airflow to mask it."""
+    if not connection.login and not connection.password:
+        return "//"
+    user, password = (quote(text or "", safe="") for text in (connection.login or "root", connection.password))
+    credentials = f"//{user}:{password}@"
+    for secret in filter(None, (connection.password, password, credentials)):
+        mask_secret(secret)
+    return credentials
+
+
+def _timeout(connection: Connection) -> float | None:
+    given = connection.extra_dejson.get("request_timeout")
+    try:
+        return float(given) if given is not None else None
+    except (TypeError, ValueError):
+        raise _misconfigured(connection, f"has a request_timeout of {given!r}, which is no number") from None
+
+
+def _misconfigured(connection: Connection, problem: str) -> Misconfigured:
+    return Misconfigured(f"the connection {connection.conn_id} {problem}.")
+
+
+def provenance(context: "Context") -> dict[str, Any]:
+    """Return which task instance is running. It is the same for every attempt at it.
+
+    `map_index` is -1 for a task that is not mapped.
+    """
+    ti = context["ti"]
+    return {
+        "through": "airflow",
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+        "log_url": ti.log_url.partition("?")[0],
+        "operator": context["task"].task_type,
+    }

@@ -1,0 +1,49 @@
+"""What Airflow reads about this provider. It does so in every process, so nothing is imported here."""
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description, in the form of Airflow's `provider_info.schema.json`."""
+    return {
+        "package-name": "arangopipe-ops",
+        "name": "Arangopipe",
+        "description": "Writes every stage of a machine-learning pipeline into one metadata graph in ArangoDB.",
+        "integrations": [{"integration-name": "Arangopipe", "tags": ["software"]}],
+        "hooks": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.hooks"]}],
+        "operators": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.operators"]}],
+        "connection-types": [
+            {
+                "connection-type": "arangopipe",
+                "hook-class-name": "arangopipe_ops.airflow.hooks.ArangopipeHook",
+                "hook-name": "Arangopipe",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["extra"],
+                    "relabeling": {"host": "Hosts", "login": "User", "schema": "Database"},
+                    "placeholders": {
+                        "host": "db.example.com, or coordinators: one:8529, two:8529",
+                        "port": "8529",
+                        "login": "root",
+                        "schema": "_system",
+                    },
+                },
+                "conn-fields": {
+                    "tls": {
+                        "label": "TLS",
+                        "description": "Connect with https.",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                    "request_timeout": {
+                        "label": "Request timeout",
+                        "description": "Seconds until a request that finds no answer is given up (30).",
+                        "schema": {"type": ["number", "null"], "minimum": 1},
+                    },
+                    "embedded_file": {
+                        "label": "Embedded database file",
+                        "description": "Absolute path of a file to use instead of a server; leave Hosts empty.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                },
+            }
+        ],
+    }

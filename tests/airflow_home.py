@@ -1,0 +1,53 @@
+"""An Airflow home of the tests' own, and DAGs that run in this process. To be imported before airflow is."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOME = Path(tempfile.mkdtemp(prefix="airflow_home_"))
+os.environ |= {"AIRFLOW_HOME": str(HOME), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+
+
+@pytest.fixture(scope="session")
+def airflow() -> None:
+    """Airflow's own metadata database."""
+    command = [Path(sys.executable).parent / "airflow", "db", "migrate"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    DagBundlesManager().sync_bundles_to_db()
+
+
+@pytest.fixture
+def graph(airflow: None, url: str, store: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The store that tasks without a connection write to."""
+    monkeypatch.setenv("ARANGOPIPE_URL", url)
+    return store
+
+
+def run(dag: Any, **kwargs: Any) -> Any:
+    """Run a DAG with Airflow's task runner and API in this process; return the DAG run."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    bag = DagBag(os.devnull)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return dag.test(**kwargs)
+
+
+def states(dag_run: Any) -> dict[str, str]:
+    """Return the state of every task instance, by task_id, or task_id[map_index] of a mapped one."""
+    return {
+        ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": str(ti.state)
+        for ti in dag_run.get_task_instances()
+    }
+
+
+def returned(dag_run: Any, task_id: str, map_index: int = -1) -> Any:
+    """Return what a task instance returned."""
+    return dag_run.get_task_instance(task_id, map_index=map_index).xcom_pull(task_id, map_indexes=map_index)
