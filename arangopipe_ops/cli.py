@@ -1,7 +1,6 @@
 """`arangopipe ...`: arguments in, text or JSON out. Every command is one call of the library."""
 
 import argparse
-import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from arangopipe_ops import __version__, admin, drawing
 from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect, describe
 from arangopipe_ops.errors import ArangopipeError, Invalid
 from arangopipe_ops.model import SCHEMA, Lineage
-from arangopipe_ops.stages import STAGES
+from arangopipe_ops.stages import STAGES, arguments_of, make
 from arangopipe_ops.store import Store
 
 _FORMATS: dict[str, Callable[[Lineage], str | bytes]] = {
@@ -78,14 +77,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_stage(command: argparse.ArgumentParser, stage: Callable[..., Any]) -> None:
     """Add an option for every argument of a stage function."""
-    parameters = inspect.signature(stage).parameters.values()
-    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    named = arguments_of(stage)
     for parameter in named:
         plain = parameter.annotation in (str, str | None)
         command.add_argument(
             f"--{parameter.name.replace('_', '-')}",
             type=str if plain else _value,
-            required=parameter.default is inspect.Parameter.empty,
+            required=parameter.default is parameter.empty,
             default=argparse.SUPPRESS,
             metavar="TEXT" if plain else "TEXT|JSON",
         )
@@ -107,7 +105,7 @@ def _provision(options: argparse.Namespace) -> None:
 
 def _register(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in options.named if hasattr(options, name)}
-    stage = options.stage(**given, **_pairs(options.set))
+    stage = make(options.stage, given, _pairs(options.set))
     _say(_json(_store(options).write(stage, on_conflict=options.on_conflict)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from arangopipe_ops.errors import Misconfigured
 from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Lineage, LineageNode, Schema
 
-_NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 44, 60, 4
+_NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 60, 60, 4
 _FILLS = ("#dbeafe", "#dcfce7", "#ccfbf1", "#fef3c7", "#e5e7eb", "#ede9fe", "#fae8ff", "#fee2e2", "#ffedd5")
 
 
@@ -110,13 +110,20 @@ def _line(node: LineageNode, schema: Schema) -> str:
 
 def _name(node: LineageNode) -> str:
     version = node["document"].get("version")
-    return _clipped(node["name"], _NAME_LENGTH) + (f" @{_clipped(str(version), 16)}" if version else "")
+    return _shortened(node["name"]) + (f" @{_clipped(str(version), 16)}" if version else "")
 
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{len(value)}" if isinstance(value, list) else str(value)
+
+
+def _shortened(name: str) -> str:
+    """Return a name of bearable length; names that orchestrators make differ at their ends."""
+    name = " ".join(name.split())
+    half = _NAME_LENGTH // 2
+    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
 
 
 def _clipped(text: str, length: int) -> str:

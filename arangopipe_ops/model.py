@@ -249,7 +249,7 @@ def _canonical(value: Any, path: str, parents: tuple[int, ...]) -> Any:
         return _canonical_mapping(value, path, inside)
     if isinstance(value, set | frozenset):
         return sorted((_canonical(item, f"{path}[]", inside) for item in value), key=canonical_text)
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [_canonical(item, f"{path}[{i}]", inside) for i, item in enumerate(value)]
     if hasattr(value, "tolist"):
         return _canonical(value.tolist(), path, inside)

@@ -5,6 +5,7 @@ Where an argument is a reference, a Ref, an `_id` or a name will do (`arangopipe
 All of them raise `errors.Invalid`, naming the argument.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -180,6 +181,26 @@ STAGES: Mapping[str, Callable[..., Stage]] = {
 """The stages by the name of what they register."""
 
 
+def make(stage: Callable[..., Stage], arguments: Mapping[str, Any], attributes: Mapping[str, Any]) -> Stage:
+    """Return the stage made from named arguments and further attributes, as the faces collect them.
+
+    Raises Invalid for a name given as both, and for an argument that is missing or None.
+    """
+    for name in arguments.keys() & attributes.keys():
+        raise Invalid(name, "is given twice, as an argument and as an attribute")
+    given = {**arguments, **attributes}
+    for parameter in arguments_of(stage):
+        if parameter.default is parameter.empty and given.get(parameter.name) is None:
+            raise Invalid(parameter.name, f"is missing; {stage.__name__} needs it")
+    return stage(**given)
+
+
+def arguments_of(stage: Callable[..., Stage]) -> list[inspect.Parameter]:
+    """Return the named arguments of a stage function, in order."""
+    parameters = inspect.signature(stage).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+
+
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -187,7 +208,8 @@ def _given(**values: Any) -> dict[str, Any]:
 def _each(references: Any) -> Iterable[Any]:
     if references is None:
         return ()
-    return references if isinstance(references, list | tuple) else (references,)
+    several = isinstance(references, Sequence) and not isinstance(references, str)
+    return references if several else (references,)
 
 
 def _spelled(kind: str, reference: Any) -> str:

@@ -88,6 +88,15 @@ def test_without_a_default_connection_the_environment_counts(tmp_path: Path, mon
     assert describe(ArangopipeHook().get_conn()) == str(tmp_path / "from_url.db")
 
 
+def test_without_any_setting_no_file_is_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With neither a connection nor a URL a task fails by name, instead of writing into its working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ARANGOPIPE_URL", raising=False)
+    with pytest.raises(Misconfigured, match=r"arangopipe_default is not defined.*ARANGOPIPE_URL"):
+        ArangopipeHook().get_conn()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_default_connection_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A default connection that is defined is the one in use."""
     monkeypatch.setenv("ARANGOPIPE_URL", f"embedded://{tmp_path}/from_url.db")

@@ -95,6 +95,7 @@ ERRORS: list[tuple[str, tuple[str, ...], str]] = [
     ("NaN", ("register", "project", "--name", "p", "--set", "x=NaN"), "Project.x: is nan"),
     ("too deep", ("register", "project", "--name", "p", "--set", "x=" + "[" * 99 + "]" * 99), "nested deeper"),
     ("not JSON", ("register", "project", "--name", "p", "--set", "x"), "'x' is not NAME=VALUE"),
+    ("twice", ("register", "dataset", "--name", "d", "--uri", "u", "--set", "uri=v"), "uri: is given twice"),
     ("unknown kind", ("find", "Wine"), "'Wine' is not one of Project, Dataset"),
     ("unknown node", ("show", "models/none"), "not found"),
     ("no kind", ("show", "wine"), "is needed to look up 'wine'"),

@@ -97,3 +97,13 @@ def test_a_wrong_argument_is_named(make: Any, says: str) -> None:
     """An argument that cannot be stored is refused by its name before anything is sent."""
     with pytest.raises(Invalid, match=says):
         make()
+
+
+def test_what_a_face_collects_is_checked() -> None:
+    """A name given as argument and as attribute is refused, and so is an argument that nobody gave."""
+    assert stages.make(stages.register_dataset, {"name": "d"}, {"rows": 1}).nodes[0].content["rows"] == 1
+    with pytest.raises(Invalid, match="uri: is given twice"):
+        stages.make(stages.register_dataset, {"name": "d", "uri": "u"}, {"uri": "v"})
+    for arguments in ({"name": "m"}, {"name": "m", "project": None}):
+        with pytest.raises(Invalid, match="project: is missing; register_model needs it"):
+            stages.make(stages.register_model, arguments, {})

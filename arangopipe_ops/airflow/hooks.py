@@ -1,5 +1,6 @@
 """Airflow's connection to the metadata graph."""
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -28,7 +29,7 @@ class ArangopipeHook(BaseHook):
     The connection is of type `arangopipe`, or the `arangodb` of Airflow's own ArangoDB provider: hosts, port,
     user, password, database (`schema`), and in the extras `tls`, `request_timeout` in seconds, or an
     `embedded_file` instead of a server. Where nobody has defined the default connection, the environment's
-    ARANGOPIPE_URL counts, and without that the default file; a connection that was asked for by name must exist.
+    ARANGOPIPE_URL counts; a connection that was asked for by name must exist.
     """
 
     conn_name_attr: ClassVar[str] = "arangopipe_conn_id"
@@ -46,10 +47,16 @@ class ArangopipeHook(BaseHook):
         Raises Misconfigured for a connection of another type or with wrong settings, and
         AirflowNotFoundException for a named connection that does not exist.
         """
-        from arangopipe_ops.connection import DEFAULT_TIMEOUT, connect, describe  # they import the driver
+        from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect, describe  # they import the driver
 
         connection = self._connection()
         if connection is None:
+            if not os.environ.get(URL_VARIABLE):
+                # Airflow says "not defined" also when it failed to look: a file is no place to guess then.
+                raise Misconfigured(
+                    f"the connection {self.arangopipe_conn_id} is not defined; define it, or set {URL_VARIABLE} where "
+                    "tasks run, for example to embedded:///path/to/graph.db."
+                )
             db = connect()
             self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
             return db

@@ -97,13 +97,13 @@ class StageOperator(BaseOperator):
         self.arangopipe_conn_id = arangopipe_conn_id
 
     def execute(self, context: "Context") -> Ref:
-        stage = type(self).stage(**self.arguments(context), **(self.attributes or {}))
+        stage = stages.make(type(self).stage, self.arguments(context), self.attributes or {})
         store = ArangopipeHook(self.arangopipe_conn_id).store(context)
         return store.write(stage, on_conflict=self.on_conflict)
 
     def arguments(self, context: "Context") -> dict[str, Any]:
         """Return the stage's arguments; those left at None take the stage's defaults."""
-        given = {name: _plain(getattr(self, name)) for name in self.stage_arguments}
+        given = {name: getattr(self, name) for name in self.stage_arguments}
         return {name: value for name, value in given.items() if value is not None}
 
     def render_template(
@@ -351,11 +351,6 @@ class LogServingPerfOperator(StageOperator):
         self.period_start = period_start
         self.period_end = period_end
         self.source = source
-
-
-def _plain(value: Any) -> Any:
-    """Return a list for what a mapped task returned: Airflow hands that over as a sequence of its own."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def task_run_id(context: "Context") -> str:
