@@ -1,0 +1,141 @@
+"""A real Airflow for tests: api-server, scheduler, dag-processor and triggerer, each a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+AIRFLOW = Path(sys.executable).parent / "airflow"
+PASSWORDS = {"admin": "adm-pw-1", "viewer": "view-pw-1"}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+class AirflowService:
+    """A running Airflow. `call` speaks its REST API as admin."""
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
+        self.home = home
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.environment = settings(home, dags, self.url) | environment
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.token = ""
+
+    def start(self) -> None:
+        (self.home / "passwords.json").write_text(json.dumps(PASSWORDS))
+        subprocess.run([AIRFLOW, "db", "migrate"], env=self.environment, check=True, capture_output=True)
+        for component in COMPONENTS:
+            log = (self.home / f"{component}.log").open("wb")
+            self.processes.append(
+                subprocess.Popen(
+                    [AIRFLOW, component], env=self.environment, stdout=log, stderr=log, start_new_session=True
+                )
+            )
+        self.wait_for(self.healthy, 120, "all components to be healthy")
+        login = {"username": "admin", "password": PASSWORDS["admin"]}
+        self.token = self.call("POST", "/auth/token", login)["access_token"]
+
+    def stop(self) -> None:
+        for process in self.processes:
+            os.killpg(process.pid, signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def healthy(self) -> bool:
+        try:
+            states = self.call("GET", "/api/v2/monitor/health")
+        except OSError:
+            return False
+        return all(states[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor"))
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def run(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
+        """Trigger a DAG and return the state that its run ends in."""
+
+        def parsed() -> bool:
+            try:
+                return bool(self.call("GET", f"/api/v2/dags/{dag_id}"))
+            except urllib.error.HTTPError:
+                return False
+
+        def ended() -> bool:
+            return state() in ("success", "failed")
+
+        def state() -> str:
+            return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+        self.wait_for(parsed, 60, f"{dag_id} to be parsed")
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+        self.wait_for(ended, seconds, f"{dag_id} to end")
+        return state()
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {seconds} s for {what}\n{self.tail()}")
+            time.sleep(0.3)
+
+    def tail(self) -> str:
+        logs = (f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in sorted(self.home.glob("*.log")))
+        return "\n".join(logs)
+
+
+def settings(home: Path, dags: Path, url: str) -> dict[str, str]:
+    """An environment in which Airflow uses nothing of the machine's own Airflow, and no fixed port."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return plain | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": url.rpartition(":")[2],
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API_AUTH__JWT_SECRET": "k" * 64,
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "NO_COLOR": "1",
+    }
+
+
+@contextmanager
+def running(home: Path, dags: Path, **environment: str) -> Iterator[AirflowService]:
+    service = AirflowService(home, dags, environment)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
