@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,14 @@ def test_many_writers_end_with_one_node_each(url: str, db: Any) -> None:
     store = Store(db)
     assert store.counts()["project"] == 10
     assert len([e for e in db.collection(AUDIT).all() if e["touched"]]) == 10
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    """One store may be used from several threads at once."""
+    with ThreadPoolExecutor(8) as pool:
+        refs = list(pool.map(lambda i: store.write(stages.register_project(f"p{i % 5}")), range(100)))
+    assert len({ref["_id"] for ref in refs}) == store.counts()["project"] == 5
+    assert sum(ref["created"] for ref in refs) == 5
 
 
 def write_until_killed(url: str, attempt: int, started: Any) -> None:
