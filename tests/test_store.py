@@ -15,7 +15,7 @@ from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Conflict, Invalid, NotFound, NotProvisioned, Unavailable
-from arangopipe_ops.model import AUDIT, Ref, Stage, edge_key
+from arangopipe_ops.model import AUDIT, GRAPH, Ref, Stage, edge_key
 from arangopipe_ops.store import Store
 
 PERIOD = {"period_start": "2026-01-01", "period_end": "2026-01-08"}
@@ -478,6 +478,23 @@ def test_find_is_newest_first_and_bounded(store: Store) -> None:
     assert [d["rows"] for d in store.find("Dataset", colour="blue")] == [4, 2, 0]
     assert [d["rows"] for d in store.find("Dataset", limit=2)] == [4, 3]
     assert store.find("Dataset", colour="green") == []
+
+
+def test_a_graph_of_the_original_opens_as_it_is(empty_db: Any) -> None:
+    """Documents under generated keys and without our own attributes are found by name, linked and traced."""
+    provision(empty_db)
+    graph = empty_db.graph(GRAPH)
+    named = {"project": "name", "models": "name", "datasets": "name", "run": "run_id", "deployment": "tag"}
+    ids = {c: graph.vertex_collection(c).insert({attribute: "old"})["_id"] for c, attribute in named.items()}
+    for edge in ("project_models", "run_models", "run_datasets", "deployment_model"):
+        definition = next(d for d in graph.edge_definitions() if d["edge_collection"] == edge)
+        ends = {"_from": definition["from_vertex_collections"], "_to": definition["to_vertex_collections"]}
+        graph.edge_collection(edge).insert({end: ids[collections[0]] for end, collections in ends.items()})
+    store = Store(empty_db)
+    deployment = store.lineage("old", kind="Deployment", direction="upstream")
+    assert {node["kind"] for node in deployment["nodes"]} == {"Deployment", "Model", "Project"}
+    run = store.write(stages.log_run("new", model="old", dataset="old", params={"a": 1}))
+    assert {node["_id"] for node in store.lineage(run)["nodes"]} > {ids["models"], ids["datasets"], ids["project"]}
 
 
 # --- errors ----------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class Walk:
                 yield hop
                 if not pruned:
                     open_ends.append(hop)
-            if depth == self.high:
+            if depth == self.high or not open_ends:
                 return
             self._load_steps({hop.vertex for hop in open_ends})
             frontier = [longer for hop in open_ends for longer in self._extend(hop, visited)]
