@@ -89,9 +89,17 @@ class AirflowService:
         def state() -> str:
             return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+        def triggered() -> bool:
+            """Ask again where Airflow's SQLite was locked; a run that is there by then is a conflict."""
+            try:
+                self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+            except urllib.error.HTTPError as error:
+                return error.code == 409
+            return True
+
         self.wait_for(parsed, 60, f"{dag_id} to be parsed")
         self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
-        self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+        self.wait_for(triggered, 30, f"{dag_id} to be triggered")
         self.wait_for(ended, seconds, f"{dag_id} to end")
         return state()
 
