@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test quick lint docs clean
+.PHONY: help demo test quick lint driver-suite clean
 
 help: ## Say what each target does.
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.installed ## Train, record and deploy with real Airflow, then show the lineage.
 	@$(BIN)/python dags/run_demo.py
@@ -21,6 +21,9 @@ lint: $(VENV)/.installed ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+driver-suite: $(VENV)/.installed ## Run python-arango's own tests: make driver-suite DRIVER=path/to/python-arango
+	tests/driver_suite.sh $(DRIVER)
 
 clean: ## Remove the environment and the demo's data.
 	rm -rf $(VENV) .demo

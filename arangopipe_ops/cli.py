@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("counts", help="count nodes and edges")
     command.set_defaults(do=_counts)
+
+    command = commands.add_parser("serve-db", help="serve an embedded database file over ArangoDB's HTTP API")
+    command.add_argument("--file", type=Path, default=Path("arangopipe.db"), help="default: ./arangopipe.db")
+    command.add_argument("--host", default="127.0.0.1", help="another address needs $ARANGO_ROOT_PASSWORD")
+    command.add_argument("--port", type=int, default=8529)
+    command.set_defaults(do=_serve_db)
     return parser
 
 
@@ -140,6 +147,24 @@ def _counts(options: argparse.Namespace) -> None:
     width = max(map(len, counts))
     for name, count in counts.items():
         _say(f"{name:<{width}}  {count:>8,}")
+
+
+def _serve_db(options: argparse.Namespace) -> None:
+    try:
+        from arangopipe_ops.embedded import server
+        from arangopipe_ops.embedded.errors import ArangoError
+    except ImportError as error:
+        raise Invalid("", f"serve-db needs {error.name}: pip install 'arangopipe-ops[embedded]'") from None
+    password, secret = os.environ.get(server.PASSWORD_VARIABLE), os.environ.get(server.SECRET_VARIABLE)
+    try:
+        served = server.prepare(options.file, options.host, password, secret)
+    except (ValueError, ArangoError) as error:
+        raise Invalid("", str(error)) from None
+    if served.generated is not None:
+        _say(f"password of root, shown only now: {served.generated}")
+    _say(f"serving {options.file} at http://{options.host}:{options.port}, stop with Ctrl-C")
+    sys.stdout.flush()
+    server.run(served.database, options.host, options.port)
 
 
 def _store(options: argparse.Namespace) -> Store:

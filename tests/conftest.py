@@ -20,8 +20,12 @@ from arangopipe_ops.store import Store
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database."""
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty database.
+
+    An embedded one refuses what a cluster's coordinator does, or a statement could work here and fail there.
+    """
+    monkeypatch.setenv("ARANGOPIPE_EMBEDDED_CLUSTER", "1")
     server = os.environ.get("ARANGO_URL")
     if server is None:
         yield f"embedded://{tmp_path}/graph.db"

@@ -12,29 +12,45 @@ from arango.exceptions import AQLQueryExecuteError
 
 from arangopipe_ops.embedded.transport import client
 
+CASE = re.compile(r"^(?!//)(.+?)\n=> (.+?)(?: // warning (\d+))?$", re.MULTILINE)
 CASES = [
-    pytest.param(query, expected, id=f"{file.stem}-{number}")
+    pytest.param(*case, id=f"{file.stem}-{number}")
     for file in sorted((Path(__file__).parent / "aql").glob("*.aql"))
-    for number, (query, expected) in enumerate(
-        re.findall(r"^(?!//)(.+?)\n=> (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE), start=1
-    )
+    for number, case in enumerate(CASE.findall(file.read_text(encoding="utf-8")), start=1)
 ]
+ROADS = {"ab": 2, "ac": 5, "bc": 2, "cd": 1, "bd": 6, "da": 9, "de": None}
 
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return client(tmp_path_factory.mktemp("aql") / "aql.db").db("_system")
+    """The graph of graphs.aql, and a collection to write to."""
+    db = client(tmp_path_factory.mktemp("aql") / "aql.db").db("_system")
+    db.create_collection("scratch")
+    db.create_collection("places").insert_many([{"_key": key} for key in "abcdef"])
+    edges = [
+        {"_key": name, "_from": f"places/{name[0]}", "_to": f"places/{name[1]}", "km": km} for name, km in ROADS.items()
+    ]
+    db.create_collection("roads", edge=True).insert_many(edges)
+    definition = {
+        "edge_collection": "roads",
+        "from_vertex_collections": ["places"],
+        "to_vertex_collections": ["places"],
+    }
+    db.create_graph("map", [definition])
+    return db
 
 
-@pytest.mark.parametrize(("query", "expected"), CASES)
-def test_query_gives_what_the_manual_says(db: Any, query: str, expected: str) -> None:
-    """A query returns the values, or fails with the error number, that its case file states."""
+@pytest.mark.parametrize(("query", "expected", "warning"), CASES)
+def test_query_gives_what_the_manual_says(db: Any, query: str, expected: str, warning: str) -> None:
+    """A query returns the values, warns, or fails with the error number, as its case file states."""
     if expected.startswith("error "):
         with pytest.raises(AQLQueryExecuteError) as failure:
             db.aql.execute(query)
         assert failure.value.error_code == int(expected.removeprefix("error "))
-    else:
-        assert list(db.aql.execute(query)) == json.loads(expected)
+        return
+    cursor = db.aql.execute(query)
+    assert list(cursor) == json.loads(expected)
+    assert warning in ("", *(str(each["code"]) for each in cursor.warnings() or ()))
 
 
 @pytest.fixture
@@ -79,7 +95,7 @@ def test_traversal_emits_edges_and_paths(graph: Any) -> None:
 def test_writes_return_old_and_new(graph: Any) -> None:
     """INSERT, UPDATE, REPLACE, UPSERT and REMOVE show the document before and after."""
     run = lambda query: list(graph.aql.execute(query))  # noqa: E731
-    assert run("INSERT {_key: 'x', n: 1} INTO places RETURN [OLD, NEW.n]") == [[None, 1]]
+    assert run("INSERT {_key: 'x', n: 1} INTO places RETURN NEW.n") == [1]
     assert run("UPDATE 'x' WITH {m: {a: 1}} IN places RETURN [OLD.m, NEW.n]") == [[None, 1]]
     assert run(
         "UPDATE 'x' WITH {m: {b: 2}, n: null} IN places OPTIONS {keepNull: false} RETURN UNSET(NEW, '_rev')"
@@ -245,3 +261,24 @@ def test_lineage_follows_collections_in_their_directions(metadata: Any) -> None:
     ]
     assert len(result["edges"]) == 3
     assert cursor.statistics()["scanned_full"] == 0
+
+
+def test_upsert_sees_its_own_writes(graph: Any) -> None:
+    """Rows of one UPSERT find what earlier rows inserted, by example or by condition, and may replace it."""
+    count = (
+        "FOR k IN ['p', 'q', 'p'] UPSERT {name: k} INSERT {name: k, n: 1} UPDATE {n: OLD.n + 1} IN places RETURN NEW.n"
+    )
+    assert list(graph.aql.execute(count)) == [1, 1, 2]
+    above = (
+        "UPSERT FILTER CURRENT.n > @n INSERT {n: 9} REPLACE {was: OLD.n} IN places RETURN [OLD.name, NEW.n, NEW.was]"
+    )
+    assert list(graph.aql.execute(above, bind_vars={"n": 1})) == [["p", None, 2]]
+    assert list(graph.aql.execute(above, bind_vars={"n": 1})) == [[None, 9, None]]
+
+
+def test_collect_keeps_the_names_of_the_query(graph: Any) -> None:
+    """INTO has the variables that a query names, not those that its plan adds."""
+    query = (
+        "FOR {_key, a} IN places LET b = 1 SORT _key COLLECT c = b INTO g LIMIT 1 RETURN ATTRIBUTES(g[0], true, true)"
+    )
+    assert list(graph.aql.execute(query)) == [["a", "b"]]

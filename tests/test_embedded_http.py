@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_collections(db: Any) -> None:
     assert not db.has_collection("people")
     assert not db.delete_collection("people", ignore_missing=True)
     with pytest.raises(errors.CollectionCreateError, match="schema"):
-        db.create_collection("checked", schema={"rule": {}, "level": "strict"})
+        db.create_collection("checked", schema={"rule": {"type": "nonsense"}, "level": "strict"})
 
 
 def test_indexes(db: Any) -> None:
@@ -242,9 +243,9 @@ def test_graphs(db: Any) -> None:
 
 def test_other_routes_say_what_to_use() -> None:
     """A route that is missing is an ArangoDB error whose message names an alternative."""
-    response = Database("/nonexistent/x.db").handle("post", "/_api/transaction/begin", body={})
-    assert response.status == 501
-    assert "AQL statement" in response.body["errorMessage"]
+    response = Database("/nonexistent/x.db").handle("post", "/_api/transaction", body={})
+    assert (response.status, response.body["errorNum"]) == (501, 9)
+    assert "stream transaction" in response.body["errorMessage"]
     assert Database("/nonexistent/x.db").handle("get", "/_api/nothing").status == 404
 
 
@@ -255,3 +256,262 @@ def test_handle_takes_text_and_objects(tmp_path: Path) -> None:
         assert database.handle("POST", "/_db/_system/_api/cursor", body=body).body["result"] == [1]
     assert database.handle("POST", "/_api/cursor", body="{").body["errorNum"] == 600
     assert database.handle("POST", "/_api/cursor", body='{"query": NaN}').body["errorNum"] == 600
+
+
+# what a collection makes of its documents
+
+
+def test_key_generators(db: Any) -> None:
+    """Each generator names documents in its way; autoincrement goes on behind what users chose."""
+    counted = db.create_collection("counted", key_generator="autoincrement", key_increment=5, key_offset=100)
+    assert [counted.insert({})["_key"] for _ in range(3)] == ["100", "105", "110"]
+    counted.insert({"_key": "121"})
+    assert counted.insert({})["_key"] == "125"
+    with pytest.raises(errors.DocumentInsertError) as failure:
+        counted.insert({"_key": "x"})
+    assert failure.value.error_code == 1221
+    padded = db.create_collection("padded", key_generator="padded")
+    keys = [padded.insert({})["_key"] for _ in range(3)]
+    assert keys == sorted(keys)
+    assert {len(key) for key in keys} == {16}
+    uuid = db.create_collection("uuid", key_generator="uuid")
+    assert len(uuid.insert({})["_key"]) == 36
+    assert uuid.properties()["key_options"]["key_generator"] == "uuid"
+    with pytest.raises(errors.CollectionCreateError) as refused:
+        db.create_collection("x", key_generator="random")
+    assert refused.value.error_code == 1232
+    closed = db.create_collection("closed", user_keys=False)
+    with pytest.raises(errors.DocumentInsertError) as unexpected:
+        closed.insert({"_key": "a"})
+    assert unexpected.value.error_code == 1222
+
+
+SCHEMA = {"rule": {"properties": {"n": {"type": "number"}}, "required": ["n"]}, "message": "n has to be a number"}
+
+
+@pytest.mark.parametrize(("level", "breaks"), [("strict", 0), ("moderate", 1), ("new", 2)])
+def test_schemas(db: Any, level: str, breaks: int) -> None:
+    """A schema refuses insertions, `moderate` changes to what was valid, `strict` all that is not."""
+    checked = db.create_collection("checked")
+    checked.insert_many([{"_key": "bad", "n": "x"}, {"_key": "good", "n": 1}])
+    checked.configure(schema=SCHEMA | {"level": level})
+    assert checked.properties()["schema"]["level"] == level
+    with pytest.raises(errors.DocumentInsertError) as failure:
+        checked.insert({"n": "x"})
+    assert (failure.value.error_code, failure.value.message.endswith("n has to be a number")) == (1620, True)
+    results = checked.update_many([{"_key": "good", "n": "y"}, {"_key": "bad", "n": "y"}])
+    assert sum(not isinstance(result, Exception) for result in results) == breaks
+    with pytest.raises(errors.AQLQueryExecuteError):
+        db.aql.execute("INSERT {n: true} INTO checked")
+    checked.insert({"n": 2})
+    path = "/_api/collection/checked/properties"
+    assert _handle(db, "put", path, {"schema": None}, {}).body["schema"] is None
+    checked.insert({"n": "x"})
+
+
+def test_computed_values(db: Any) -> None:
+    """An AQL expression of the document is stored with it, when and over what its definition says."""
+    computed = [
+        {"name": "full", "expression": "RETURN CONCAT(@doc.first, ' ', @doc.last)", "overwrite": True},
+        {"name": "made", "expression": "RETURN 1", "overwrite": False, "computeOn": ["insert"]},
+        {"name": "gone", "expression": "RETURN null", "overwrite": True, "keepNull": False},
+    ]
+    people = db.create_collection("people", computedValues=computed)
+    assert people.insert({"first": "A", "last": "B", "full": "?"}, return_new=True)["new"]["full"] == "A B"
+    people.insert({"_key": "a", "made": 7, "gone": 7})
+    people.update({"_key": "a", "first": "X", "last": "Y"})
+    document = people.get("a")
+    assert (document["full"], document["made"], "gone" in document) == ("X Y", 7, False)
+    assert list(db.aql.execute("INSERT {first: 1, last: 2} INTO people RETURN NEW.full")) == ["1 2"]
+    for expression in ("RETURN", "1", "FOR p IN people RETURN p", "RETURN @other"):
+        with pytest.raises(errors.CollectionConfigureError):
+            people.configure(computed_values=[{"name": "x", "expression": expression, "overwrite": True}])
+    people.configure(computed_values=[])
+    assert "full" not in people.insert({"first": 1}, return_new=True)["new"]
+
+
+def test_ttl_indexes_expire(db: Any, tmp_path: Path) -> None:
+    """What a TTL index says is over is gone with the next write, and only that."""
+    sessions = db.create_collection("sessions")
+    sessions.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
+    now = time.time()
+    sessions.insert_many([{"_key": "old", "at": now - 61}, {"_key": "new", "at": now}, {"_key": "never", "at": None}])
+    sessions.insert_many([{"_key": "text", "at": "2020-01-01T00:00:00Z"}, {"_key": "late", "at": "2999-01-01"}])
+    client(tmp_path / "x.db", busy_seconds=7).db("_system").collection("sessions").insert({"_key": "trigger"})
+    assert sorted(sessions.keys()) == ["late", "never", "new", "trigger"]
+
+
+def test_a_change_with_an_older_version_does_nothing(db: Any) -> None:
+    """With a version attribute the highest version wins, in whatever order changes arrive."""
+    versioned = db.create_collection("versioned")
+    versioned.insert({"_key": "a", "v": 5})
+    versioned.update({"_key": "a", "v": 4, "x": 1}, version_attribute="v")
+    versioned.replace({"_key": "a", "v": 5, "x": 1}, version_attribute="v")
+    assert "x" not in versioned.get("a")
+    versioned.update({"_key": "a", "v": 6, "x": 1}, version_attribute="v")
+    assert versioned.get("a")["x"] == 1
+
+
+# stream transactions
+
+
+def test_stream_transactions(db: Any) -> None:
+    """Many requests are one transaction: seen from inside, all or nothing from outside."""
+    users = db.create_collection("users")
+    for end, expected in (("abort_transaction", 0), ("commit_transaction", 2)):
+        inside = db.begin_transaction(write="users")
+        inside.collection("users").insert({"_key": "a"})
+        inside.aql.execute("INSERT {_key: 'b'} INTO users")
+        assert (inside.collection("users").count(), users.count()) == (2, 0)
+        with pytest.raises(errors.DocumentInsertError):
+            inside.collection("users").insert({"_key": "a"})
+        assert [each["state"] for each in db.list_transactions()] == ["running"]
+        getattr(inside, end)()
+        assert users.count() == expected
+        assert db.list_transactions() == []
+        with pytest.raises(errors.DocumentInsertError) as failure:
+            inside.collection("users").insert({})
+        assert failure.value.error_code == 1655
+
+
+def test_stream_transactions_have_limits(db: Any) -> None:
+    """Undeclared writes, changes of the catalog and foreign collections are errors."""
+    db.create_collection("users")
+    db.create_collection("others")
+    inside = db.begin_transaction(read="others", write="users")
+    for call in (
+        lambda: inside.collection("others").insert({}),
+        lambda: inside.aql.execute("FOR u IN users INSERT u INTO others"),
+    ):
+        with pytest.raises(errors.ArangoServerError) as failure:
+            call()
+        assert failure.value.error_code == 1652
+    number = inside.transaction_id
+    headers = {"x-arango-trx-id": number}
+    assert _handle(db, "post", "/_api/collection", {"name": "x"}, headers).body["errorNum"] == 1653
+    inside.abort_transaction()
+    with pytest.raises(errors.TransactionInitError) as unknown:
+        db.begin_transaction(write="missing")
+    assert unknown.value.error_code == 1203
+    with pytest.raises(errors.TransactionCommitError):
+        inside.commit_transaction()
+
+
+def _handle(db: Any, *arguments: Any) -> Any:
+    """An HTTP request of its own to the database behind a client."""
+    method, path, body, headers = arguments
+    return db.conn._http._database.handle(method, path, {}, headers, body)
+
+
+def test_an_open_transaction_holds_the_lock_for_a_while(tmp_path: Path) -> None:
+    """Others get 1200 after their patience; after its idle time the transaction is aborted and they write."""
+    database = Database(tmp_path / "x.db", busy_seconds=0.2, idle_seconds=0.5)
+    db = ArangoClient("http://embedded", http_client=EmbeddedHTTPClient(database)).db("_system")
+    users = db.create_collection("users")
+    before = db.begin_transaction(read="users")
+    inside = db.begin_transaction(exclusive="users")
+    inside.collection("users").insert({"_key": "a"})
+    with pytest.raises(errors.DocumentInsertError) as failure:
+        users.insert({})
+    assert (failure.value.http_code, failure.value.error_code) == (409, 1200)
+    assert users.count() == 0
+    time.sleep(1)
+    users.insert({"_key": "b"})
+    assert inside.transaction_status() == before.transaction_status() == "aborted"
+    assert users.count() == 1
+
+
+# jobs and running statements
+
+
+def test_jobs_are_answered_later(db: Any) -> None:
+    """An asynchronous request has a job, whose result is fetched once; a cancelled one is killed."""
+    later = db.begin_async_execution(return_result=True)
+    job = later.aql.execute("RETURN SLEEP(0.1)")
+    assert job.status() == "pending"
+    assert db.async_jobs("pending") == [job.id]
+    _until(lambda: job.status() == "done")
+    assert list(job.result()) == [None]
+    with pytest.raises(errors.AsyncJobResultError):
+        job.result()
+    slow = later.aql.execute("RETURN SLEEP(60)")
+    _until(lambda: bool(db.aql.queries()))
+    assert slow.cancel()
+    _until(lambda: slow.status() == "done")
+    with pytest.raises(errors.AQLQueryExecuteError) as failure:
+        slow.result()
+    assert failure.value.error_code == 1500
+
+
+def _until(holds: Any, seconds: float = 10.0) -> None:
+    limit = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_statements_have_limits(db: Any) -> None:
+    """Running time and memory are bounded, a running statement can be killed, and a slow one is remembered."""
+    db.aql.set_tracking(slow_query_threshold=0)
+    with pytest.raises(errors.AQLQueryExecuteError) as failure:
+        db.aql.execute("FOR x IN 1..9999 FOR y IN 1..9999 FILTER x < y - 9998 RETURN 1", max_runtime=0.1)
+    assert failure.value.error_code == 1500
+    with pytest.raises(errors.AQLQueryExecuteError) as failure:
+        db.aql.execute("FOR x IN 1..10000 RETURN x", memory_limit=1000)
+    assert failure.value.error_code == 32
+    assert [each["state"] for each in db.aql.slow_queries()] == ["finished"] * 2
+    assert db.aql.clear_slow_queries()
+    assert db.aql.slow_queries() == []
+    with pytest.raises(errors.AQLQueryKillError):
+        db.aql.kill("1")
+
+
+def test_a_killed_statement_changes_nothing(db: Any) -> None:
+    """The transaction of a statement that is killed is undone."""
+    users = db.create_collection("users")
+    job = db.begin_async_execution().aql.execute("FOR x IN 1..100 LET s = SLEEP(0.1) INSERT {} INTO users")
+    _until(lambda: bool(db.aql.queries()))
+    db.aql.kill(db.aql.queries()[0]["id"])
+    _until(lambda: job.status() == "done")
+    assert users.count() == 0
+
+
+def test_batches_can_be_asked_for_again(db: Any) -> None:
+    """A cursor that allows retries gives its latest batch again, also the last one."""
+    cursor = db.aql.execute("FOR x IN 1..3 RETURN x", batch_size=1, allow_retry=True)
+    path = f"/_api/cursor/{cursor.id}"
+    second = [_handle(db, "post", f"{path}/2", None, {}).body for _ in range(2)]
+    assert [(page["result"], page["nextBatchId"]) for page in second] == [([2], "3")] * 2
+    third = [_handle(db, "post", f"{path}/3", None, {}).body for _ in range(2)]
+    assert [(page["result"], page["hasMore"]) for page in third] == [([3], False)] * 2
+    assert _handle(db, "post", f"{path}/2", None, {}).status == 404
+    assert _handle(db, "delete", path, None, {}).status == 202
+
+
+def test_users_are_kept_in_the_file(db: Any, tmp_path: Path) -> None:
+    """Users, what they may do and what is said about them outlive the process."""
+    db.create_user("ann", "secret", extra={"team": 1})
+    db.update_permission("ann", "ro", "_system", "c")
+    again = Database(tmp_path / "x.db")
+    assert again.handle("get", "/_api/user/ann").body["extra"] == {"team": 1}
+    assert again.handle("get", "/_api/user/ann/database/_system/c").body["result"] == "ro"
+    assert again.authenticator.verify("ann", "secret").name == "ann"
+    with pytest.raises(errors.UserCreateError) as failure:
+        db.create_user("ann", "secret")
+    assert failure.value.error_code == 1702
+    assert db.delete_user("ann")
+    assert not db.has_user("ann")
+
+
+def test_lines_and_tables_are_imported(tmp_path: Path) -> None:
+    """An import takes an array, a document on each line, or names and rows of values."""
+    database = Database(tmp_path / "x.db")
+    database.handle("post", "/_api/collection", body={"name": "c"})
+    bodies = {"array": '[{"_key": "a"}]', "documents": '{"_key": "b"}\n\n{"_key": "c"}', "auto": '{"_key": "d"}'}
+    for kind, body in bodies.items():
+        answer = database.handle("post", "/_api/import", {"collection": "c", "type": kind}, {}, body)
+        assert answer.body["errors"] == 0
+    table = '["_key", "n"]\n["e", 1]\n["f", 2]'
+    answer = database.handle("post", "/_api/import", {"collection": "c"}, {}, table)
+    assert (answer.status, answer.body["created"]) == (201, 2)
+    assert database.handle("get", "/_api/collection/c/count").body["count"] == 6

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arango.exceptions import AQLQueryExecuteError
+from arango.exceptions import AQLQueryExecuteError, IndexCreateError
 
+from arangopipe_ops.embedded.context import CLUSTER_VARIABLE
+from arangopipe_ops.embedded.executor import Block, Calculate
+from arangopipe_ops.embedded.explain import nodes_of
 from arangopipe_ops.embedded.transport import client
 
 
@@ -43,6 +46,8 @@ SERVED = [
     ("FOR d IN items FILTER 'name3' == d.name FILTER 10 >= d.created RETURN d.created", [3, 8], 2),
     ("FOR d IN items FILTER d.name IN ['name1', 'name2'] FILTER d.created < 3 RETURN d.created", [1, 2], 2),
     ("FOR d IN items LET x = d.name FILTER x == 'name0' FILTER d.created == 5 RETURN d.created", [5], 1),
+    ("FOR d IN items FILTER d._key == 'k1' || d._key == 'k2' SORT d.created RETURN d.created", [1, 2], 2),
+    ("FOR d IN items FILTER d.code == 'c1' OR d.code IN ['c5', 'c7'] SORT d.created RETURN d.created", [1, 5, 7], 3),
     ("FOR d IN items FILTER d.a.b == 2 SORT d._key LIMIT 1 RETURN d.created", [11], 16),
     ("FOR d IN items FILTER 't3' IN d.tags FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items SORT d.number DESC LIMIT 2 RETURN d.number", [49, 48], 2),
@@ -91,6 +96,27 @@ def test_values_that_depend_on_the_loop_stay_filters(db: Any) -> None:
     """A filter between two attributes of a document is no look-up."""
     query = "FOR d IN items FILTER d.number == d.created FILTER d.created < 3 RETURN d.created"
     assert list(db.aql.execute(query)) == [1, 2]
+
+
+def test_alternatives_on_two_attributes_stay_a_filter(db: Any) -> None:
+    """Only alternatives for one attribute are a look-up; others are found by reading everything."""
+    query = "FOR d IN items FILTER d.code == 'c1' OR d.created == 2 SORT d.created RETURN d.created"
+    cursor = db.aql.execute(query)
+    assert list(cursor) == [1, 2]
+    assert cursor.statistics()["scanned_full"] == 50
+
+
+def test_an_inverted_index_serves_comparisons(tmp_path: Path) -> None:
+    """It is used as a persistent index is, and refused where it would need an analyzer."""
+    items = client(tmp_path / "inverted.db").db("_system").create_collection("items")
+    index = items.add_index({"type": "inverted", "fields": [{"name": "name"}], "includeAllFields": True})
+    assert (index["type"], index["includeAllFields"], index["analyzer"]) == ("inverted", True, "identity")
+    items.insert_many({"name": f"n{i}"} for i in range(9))
+    cursor = items.find({"name": "n3"})
+    assert [d["name"] for d in cursor] == ["n3"]
+    assert cursor.statistics()["scanned_full"] == 0
+    with pytest.raises(IndexCreateError, match="identity"):
+        items.add_index({"type": "inverted", "fields": ["text"], "analyzer": "text_en"})
 
 
 def test_new_index_is_picked_up(tmp_path: Path) -> None:
@@ -148,3 +174,85 @@ def test_full_count_is_that_of_the_last_limit(db: Any) -> None:
     cursor = db.aql.execute("FOR d IN items LIMIT 2, 3 RETURN d.created", full_count=True)
     assert list(cursor) == [2, 3, 4]
     assert cursor.statistics()["fullCount"] == 50
+
+
+def test_hints_choose_the_index(db: Any) -> None:
+    """A hint prefers an index, or none at all; a forced one that is of no use is an error."""
+    query = "FOR d IN items OPTIONS @@ FILTER d.name == 'name1' FILTER d.a.b == 1 RETURN d._key"
+    names = {index["fields"][0]: index["name"] for index in db.collection("items").indexes()}
+    used = lambda options: db.aql.explain(query.replace("@@", options))["nodes"][1]  # noqa: E731
+    assert used(f"{{indexHint: '{names['a.b']}'}}")["indexes"][0]["fields"] == ["a.b"]
+    assert used("{indexHint: 'nosuch'}")["indexes"][0]["fields"] == ["name", "created"]
+    assert used("{disableIndex: true}")["type"] == "EnumerateCollectionNode"
+    bound = query.replace("@@", "{indexHint: @hint, forceIndexHint: @force}")
+    assert len(list(db.aql.execute(bound, bind_vars={"hint": "nosuch", "force": False}))) == 4
+    with pytest.raises(AQLQueryExecuteError) as failure:
+        db.aql.execute(bound, bind_vars={"hint": "nosuch", "force": True})
+    assert failure.value.error_code == 1577
+    upsert = "UPSERT {name: 'x'} INSERT {} UPDATE {} IN items OPTIONS {indexHint: @hint, forceIndexHint: true}"
+    with pytest.raises(AQLQueryExecuteError) as failure:
+        db.aql.execute(upsert, bind_vars={"hint": "nosuch"})
+    assert failure.value.error_code == 1577
+
+
+def test_unknown_options_warn_in_every_run(db: Any) -> None:
+    """Options that a clause does not have are a warning each time, also from a cached plan."""
+    for _ in range(2):
+        cursor = db.aql.execute("FOR d IN items OPTIONS {nosuch: 1} LIMIT 1 RETURN 1")
+        assert cursor.warnings() == [{"code": 1539, "message": "unknown attribute 'nosuch' in FOR OPTIONS"}]
+
+
+def test_ten_warnings_are_enough(db: Any) -> None:
+    """A query that warns more often says so ten times."""
+    assert len(db.aql.execute("FOR x IN 1..50 RETURN x / 0").warnings()) == 10
+
+
+def test_cluster_mode_asks_for_declared_collections(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a coordinator, a traversal of edge collections reads only from collections that the query names."""
+    monkeypatch.setenv(CLUSTER_VARIABLE, "1")
+    walks = "FOR v IN 1..1 OUTBOUND 'items/k1' links", "FOR v IN OUTBOUND SHORTEST_PATH 'items/k1' TO 'items/k2' links"
+    for walk in walks:
+        with pytest.raises(AQLQueryExecuteError, match="please add 'WITH items'") as failure:
+            db.aql.execute(f"{walk} RETURN v")
+        assert failure.value.error_code == 1521
+        assert list(db.aql.execute(f"WITH items {walk} RETURN v._key"))[-1] == "k2"
+    started = "FOR d IN items FILTER d._key == 'k1' FOR v IN 1..1 OUTBOUND d links RETURN v._key"
+    assert list(db.aql.execute(started)) == ["k2"]
+
+
+def test_named_graphs_declare_their_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traversal of a named graph needs no WITH, also as on a coordinator."""
+    monkeypatch.setenv(CLUSTER_VARIABLE, "1")
+    db = client(tmp_path / "graph.db").db("_system")
+    definition = {"edge_collection": "e", "from_vertex_collections": ["a"], "to_vertex_collections": ["b"]}
+    graph = db.create_graph("g", [definition])
+    graph.vertex_collection("a").insert({"_key": "1"})
+    graph.vertex_collection("b").insert({"_key": "2"})
+    graph.edge_collection("e").insert({"_from": "a/1", "_to": "b/2"})
+    assert list(db.aql.execute("FOR v IN 1..1 OUTBOUND 'a/1' GRAPH 'g' RETURN v._key")) == ["2"]
+    assert list(db.aql.execute("FOR v IN 1..1 OUTBOUND 'a/1' GRAPH @g RETURN v._key", bind_vars={"g": "g"})) == ["2"]
+
+
+def test_plan_shows_nested_subqueries() -> None:
+    """A write in a subquery of a subquery is a node of the plan."""
+    inner = Block([Calculate(1, lambda frame: 1)], None, False, [[], []])
+    outer = Block([], lambda frame: 1, False, [[inner]])
+    nodes = nodes_of(outer)
+    assert [node["type"] for node in nodes] == ["SingletonNode", "SubqueryNode", "ReturnNode"]
+    assert [node["type"] for node in nodes[1]["subquery"]["nodes"]] == ["SingletonNode", "CalculationNode"]
+    assert [node["dependencies"] for node in nodes] == [[], [nodes[0]["id"]], [nodes[1]["id"]]]
+
+
+def test_versions_decide_on_writes(tmp_path: Path) -> None:
+    """With versionAttribute, a write with a version that is not higher leaves the document as it is."""
+    db = client(tmp_path / "versions.db").db("_system")
+    db.create_collection("c").insert({"_key": "k", "v": 5, "x": 0})
+    options = "OPTIONS {versionAttribute: 'v'} RETURN [OLD.x, NEW.x]"
+    run = lambda write: list(db.aql.execute(write))  # noqa: E731
+    assert run(f"UPDATE {{_key: 'k', v: 5, x: 1}} IN c {options}") == [[0, 0]]
+    assert run(f"UPDATE {{_key: 'k', v: 6, x: 2}} IN c {options}") == [[0, 2]]
+    assert run(f"REPLACE {{_key: 'k', v: 4, x: 3}} IN c {options}") == [[2, 2]]
+    assert run(f"REPLACE {{_key: 'k', x: 4}} IN c {options}") == [[2, 4]]
+    insert = "INSERT {_key: 'k', v: 1, x: 5} INTO c OPTIONS {versionAttribute: 'v', overwriteMode: 'replace'}"
+    assert run(f"{insert} RETURN NEW.x") == [5]
+    assert run(f"{insert} RETURN [OLD.x, NEW.x]") == [[5, 5]]

@@ -208,7 +208,7 @@ def test_fork_gets_its_own_connection(tmp_path: Path) -> None:
 def test_writer_waits_no_longer_than_it_should(tmp_path: Path) -> None:
     """A lock that is held for too long is error 1200 and HTTP 409, with the path in its message."""
     database = Database(tmp_path / "busy.db")
-    database.storage.pool._busy_seconds = 0.1
+    database.storage.pool.busy_seconds = 0.1
     database.handle("get", "/_api/version")
     database.handle("get", "/_api/collection")
     other = sqlite3.connect(tmp_path / "busy.db", isolation_level=None)
@@ -290,3 +290,73 @@ def test_failed_statement_rolls_back_the_clock_and_the_catalog(tmp_path: Path) -
     assert db.collection("c").count() == 0
     keys = list(db.aql.execute("FOR x IN 1..3 INSERT {} INTO c RETURN NEW._key"))
     assert keys == sorted(keys, key=int)
+
+
+def test_older_file_is_upgraded(tmp_path: Path) -> None:
+    """A file of the first schema gets what is new when it is opened, and keeps its documents."""
+    db = client(tmp_path / "new.db").db("_system")
+    db.create_collection("c").insert({"_key": "a"})
+    with sqlite3.connect(tmp_path / "new.db") as connection:
+        connection.execute("DROP TABLE users")
+        connection.execute("DROP TABLE counters")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(tmp_path / "new.db", tmp_path / "old.db")
+    again = client(tmp_path / "old.db").db("_system")
+    assert again.collection("c").has("a")
+    assert again.users() == []
+    assert again.create_collection("d", key_generator="autoincrement").insert({})["_key"] == "1"
+
+
+def test_full_disk_says_so(tmp_path: Path) -> None:
+    """A write that finds no space is error 1104 with the path, leaves nothing behind, and reading goes on."""
+    database = Database(tmp_path / "full.db")
+    database.handle("post", "/_api/collection", body={"name": "c"})
+    with database.storage.pool.use() as sqlite:
+        (pages,) = sqlite.execute("PRAGMA page_count").fetchone()
+        sqlite.execute(f"PRAGMA max_page_count = {pages + 2}")
+    body = {"query": "FOR x IN 1..2000 INSERT {text: REPEAT('x', 100)} INTO c"}
+    response = database.handle("post", "/_api/cursor", body=body)
+    assert (response.status, response.body["errorNum"]) == (500, 1104)
+    assert str(tmp_path / "full.db") in response.body["errorMessage"]
+    assert database.handle("get", "/_api/collection/c/count").body["count"] == 0
+
+
+def test_killed_stream_transaction_leaves_nothing(tmp_path: Path) -> None:
+    """A process that dies with an open transaction leaves its file free, and without what it wrote."""
+    client(tmp_path / "x.db").db("_system").create_collection("c")
+    holder = """
+        import sys, time
+        from arangopipe_ops.embedded.transport import client
+        inside = client(sys.argv[1]).db("_system").begin_transaction(write="c")
+        inside.collection("c").insert({"_key": "lost"})
+        print("open", flush=True)
+        time.sleep(60)
+        """
+    process = _run(holder, tmp_path / "x.db")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    process.kill()
+    process.communicate()
+    collection = client(tmp_path / "x.db", busy_seconds=1).db("_system").collection("c")
+    collection.insert({"_key": "kept"})
+    assert list(collection.keys()) == ["kept"]
+
+
+def test_forked_child_does_not_share_a_transaction(tmp_path: Path) -> None:
+    """A stream transaction stays with the process that began it, also when that forks."""
+    db = client(tmp_path / "fork.db").db("_system")
+    db.create_collection("c")
+    inside = db.begin_transaction(write="c")
+    inside.collection("c").insert({"_key": "parent"})
+    child = os.fork()
+    if child == 0:
+        try:
+            inside.collection("c").insert({"_key": "child"})
+        except Exception as error:
+            os._exit(0 if "1655" in str(error) else 2)
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    inside.commit_transaction()
+    assert list(db.collection("c").keys()) == ["parent"]

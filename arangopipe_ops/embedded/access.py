@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
 
-from .catalog import EXPANSION, Collection, Index
+from .catalog import EXPANSION, Index
 from .context import Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
-from .tree import Attribute, Binary, Expr, SortKey, Variable
+from .tree import Array, Attribute, Binary, Expr, SortKey, Variable
 from .values import HIGHEST, Value, encode
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -64,6 +64,8 @@ def condition(conjunct: Expr, variable: str, aliases: dict[str, Expr]) -> Condit
     """What an index could know about a conjunct; its value may still depend on the loop."""
     if not isinstance(conjunct, Binary):
         return None
+    if conjunct.operator == "||":
+        return _alternatives(conjunct, variable, aliases)
     left, right = path_of(conjunct.left, variable, aliases), path_of(conjunct.right, variable, aliases)
     if left is not None and (conjunct.operator in MIRRORED or conjunct.operator == "IN"):
         return Condition(left, conjunct.operator, conjunct.right, conjunct)
@@ -72,6 +74,21 @@ def condition(conjunct: Expr, variable: str, aliases: dict[str, Expr]) -> Condit
     if right is not None and conjunct.operator == "IN":
         return Condition(right + EXPANSION, "==", conjunct.left, conjunct)
     return None
+
+
+def _alternatives(conjunct: Binary, variable: str, aliases: dict[str, Expr]) -> Condition | None:
+    """`a == x || a == y` is `a IN [x, y]`."""
+    one, other = (condition(each, variable, aliases) for each in (conjunct.left, conjunct.right))
+    if one is None or other is None or one.path != other.path or EXPANSION in one.path:
+        return None
+    values, others = _listed(one), _listed(other)
+    return Condition(one.path, "IN", Array(values + others), conjunct) if values and others else None
+
+
+def _listed(each: Condition) -> tuple[Expr, ...]:
+    if each.operator == "==":
+        return (each.value,)
+    return each.value.items if each.operator == "IN" and isinstance(each.value, Array) else ()
 
 
 @dataclass(slots=True)
@@ -239,10 +256,10 @@ class Candidate:
 
 
 def best_candidate(
-    collection: Collection, conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]
+    indexes: Sequence[Index], conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]
 ) -> Candidate | None:
     """The index to use, if any; `sort` gives the sort keys of the loop, with their paths."""
-    candidates = [_candidate(index, conditions, sort) for index in collection.indexes]
+    candidates = [_candidate(index, conditions, sort) for index in indexes]
     usable = [each for each in candidates if each.prefix or each.bounds or each.sorts]
     usable = [each for each in usable if not each.index.sparse or each.complete]
     return max(usable, key=lambda each: each.merit, default=None)

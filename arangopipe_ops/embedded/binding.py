@@ -7,23 +7,32 @@ Manual: aql/fundamentals/bind-parameters.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .errors import ArangoError
 from .tree import (
+    Array,
     Attribute,
     BoundAttribute,
     CollectionParam,
     CollectionRef,
     Expr,
+    For,
     Index,
     Literal,
     Param,
+    Paths,
     Query,
     Traversal,
+    Upsert,
     transform,
     walk,
 )
+from .values import dump
+
+HINTED = (For, Upsert)
+"""Clauses whose options choose an index."""
 
 
 class BindParameters:
@@ -33,6 +42,9 @@ class BindParameters:
         nodes = list(walk(query))
         self.names = {node.name for node in nodes if isinstance(node, (Param, CollectionParam))}
         self._structural = sorted({name for node in nodes for name in _shaping(node)})
+        self._hints = sorted(
+            {each.name for node in nodes if isinstance(node, HINTED) for each in _params(node.options)}
+        )
 
     def check(self, values: dict[str, Any]) -> None:
         """Raises 1551 for a missing and 1552 for a superfluous bind variable."""
@@ -45,7 +57,8 @@ class BindParameters:
 
     def shape(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """What of `values` decides on the plan; a hashable part of its cache key."""
-        return tuple(_hashable(values[name]) for name in self._structural)
+        shaping = tuple(_hashable(values[name]) for name in self._structural)
+        return (*shaping, *[dump(values[name]) for name in self._hints]) if self._hints else shaping
 
 
 def _shaping(node: Any) -> list[str]:
@@ -55,7 +68,11 @@ def _shaping(node: Any) -> list[str]:
         return [node.param.name]
     if isinstance(node, Index) and isinstance(node.index, Param):
         return [node.index.name]
-    return [node.graph.name] if isinstance(node, Traversal) and isinstance(node.graph, Param) else []
+    return [node.graph.name] if isinstance(node, (Traversal, Paths)) and isinstance(node.graph, Param) else []
+
+
+def _params(node: Any) -> list[Param]:
+    return [each for each in walk(node) if isinstance(each, Param)]
 
 
 def _hashable(value: Any) -> Any:
@@ -79,11 +96,20 @@ def _bind(node: Any, values: dict[str, Any]) -> Any:
     if isinstance(node, Index) and isinstance(node.index, Param):
         name = values[node.index.name]
         return Attribute(node.base, name) if isinstance(name, str) else node
-    if isinstance(node, Traversal) and isinstance(node.graph, Param):
-        graph = Literal(_text(node.graph.name, values))
-        fields = (node.names, node.depth, node.direction, node.start, node.edges)
-        return Traversal(*fields, graph, node.prune, node.options)
+    if isinstance(node, (Traversal, Paths)) and isinstance(node.graph, Param):
+        return replace(node, graph=Literal(_text(node.graph.name, values)))
+    if isinstance(node, HINTED) and node.options is not None:
+        return replace(node, options=transform(node.options, lambda each: _valued(each, values)))
     return node
+
+
+def _valued(node: Any, values: dict[str, Any]) -> Any:
+    """The options of a loop choose its index, so their values have to be in the tree."""
+    return _literal(values[node.name]) if isinstance(node, Param) else node
+
+
+def _literal(value: Any) -> Expr:
+    return Array(tuple(map(_literal, value))) if isinstance(value, list) else Literal(value)
 
 
 def _text(name: str, values: dict[str, Any]) -> str:

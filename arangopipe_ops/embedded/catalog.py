@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,12 @@ from .errors import ArangoError
 DOCUMENT, EDGE = 2, 3
 SYSTEM = "_system"
 GRAPHS = "_graphs"
-_COLLECTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
-_DATABASE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_NAME = re.compile(r"[^\x00-\x1f/:\s0-9.]([^\x00-\x1f/:]*[^\x00-\x1f/:\s])?")
+MAX_COLLECTION_NAME, MAX_DATABASE_NAME = 256, 128
+"""Bytes, in UTF-8."""
 SEQUENCE_BITS = 40
 
-PERSISTENT_TYPES = {"persistent", "hash", "skiplist", "ttl", "inverted"}
+PERSISTENT_TYPES = {"persistent", "hash", "skiplist", "ttl"}
 """Index types that are stored as ordered entries here, whatever they are on a server."""
 
 EXPANSION = "[*]"
@@ -49,6 +51,8 @@ class Collection:
     name: str
     properties: dict[str, Any] = field(compare=False)
     indexes: tuple[Index, ...] = ()
+    has_rules: bool = False
+    """Whether documents are completed or checked before they are stored."""
 
     @property
     def type(self) -> int:
@@ -77,6 +81,8 @@ class Catalog:
     databases: dict[str, dict[str, Collection]]
     numbers: dict[str, int]
     """Database name -> its number in the file."""
+    expiring: tuple[tuple[Collection, Index], ...] = ()
+    """TTL indexes and their collections."""
 
     def database(self, name: str) -> dict[str, Collection]:
         try:
@@ -101,9 +107,12 @@ def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
     rows = sqlite.execute("SELECT id, database, name, properties FROM collections ORDER BY id")
     for number, owner, name, text in rows:
         database = names[owner]
-        owned = tuple(indexes.get(number, ()))
-        databases[database][name] = Collection(number, database, name, json.loads(text), owned)
-    return Catalog(version, databases, numbers)
+        owned, properties = tuple(indexes.get(number, ())), json.loads(text)
+        has_rules = bool(properties.get("computedValues") or properties.get("schema"))
+        databases[database][name] = Collection(number, database, name, properties, owned, has_rules)
+    collections = [each for owned in databases.values() for each in owned.values()]
+    expiring = [(each, index) for each in collections for index in each.indexes if index.type == "ttl"]
+    return Catalog(version, databases, numbers, tuple(expiring))
 
 
 def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:
@@ -128,7 +137,7 @@ def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:
 def create_database(sqlite: sqlite3.Connection, catalog: Catalog, name: str) -> None:
     if name in catalog.databases:
         raise ArangoError(1207, message=f"duplicate name: database '{name}' exists")
-    if name != SYSTEM and not _DATABASE_NAME.fullmatch(name):
+    if not _is_name(name, MAX_DATABASE_NAME) or name.startswith("_"):
         raise ArangoError(1229)
     number = sqlite.execute("INSERT INTO databases (name) VALUES (?)", (name,)).lastrowid
     properties = {"type": DOCUMENT, "isSystem": True}
@@ -159,9 +168,15 @@ def create_collection(
 
 
 def check_collection_name(name: Any, properties: dict[str, Any]) -> None:
-    legal = isinstance(name, str) and _COLLECTION_NAME.fullmatch(name)
-    if not legal or (name.startswith("_") and not properties.get("isSystem")):
+    if not _is_name(name, MAX_COLLECTION_NAME) or (name.startswith("_") and not properties.get("isSystem")):
         raise ArangoError(1208, message=f"illegal name: {name!r} is not a collection name")
+
+
+def _is_name(name: Any, size: int) -> bool:
+    """ArangoDB's extended names: any letters, in Unicode's normal form."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return False
+    return len(name.encode(errors="replace")) <= size and unicodedata.is_normalized("NFC", name)
 
 
 def _insert_collection(sqlite: sqlite3.Connection, database: int, name: str, properties: dict[str, Any]) -> int:
@@ -187,6 +202,7 @@ def rename_collection(sqlite: sqlite3.Connection, catalog: Catalog, collection: 
 def drop_collection(sqlite: sqlite3.Connection, collection: Collection) -> None:
     truncate(sqlite, collection)
     sqlite.execute("DELETE FROM indexes WHERE collection = ?", (collection.id,))
+    sqlite.execute("DELETE FROM counters WHERE collection = ?", (collection.id,))
     sqlite.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
     bump(sqlite)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from .errors import ArangoError
 
 APPLICATION_ID = 0x4172616E
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
 
 SCHEMA = """
@@ -56,6 +56,14 @@ CREATE TABLE entries (
 ) WITHOUT ROWID;
 """
 
+UPGRADES = {
+    1: """
+CREATE TABLE users (name TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE counters (collection INTEGER PRIMARY KEY, value INTEGER NOT NULL);
+"""
+}
+"""Schema version -> what makes the next one of it."""
+
 
 class Connection:
     """One thread's SQLite connection; `lock` is held while a transaction runs on it."""
@@ -71,7 +79,7 @@ class ConnectionPool:
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path
-        self._busy_seconds = busy_seconds
+        self.busy_seconds = busy_seconds
         self._local = threading.local()
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         _POOLS.add(self)
@@ -86,9 +94,22 @@ class ConnectionPool:
     def _of_thread(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = Connection(self.path, self._busy_seconds)
+            connection = self._local.connection = Connection(self.path, self.busy_seconds)
             self._all.add(connection)
         return connection
+
+    def dedicated(self) -> Connection:
+        """A connection of nobody's thread, locked until it is given back."""
+        connection = Connection(self.path, self.busy_seconds)
+        connection.lock.acquire()
+        self._all.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Close a dedicated connection, which rolls back what is not committed."""
+        self._all.discard(connection)
+        connection.sqlite.close()
+        connection.lock.release()
 
     def close_idle(self) -> None:
         """Close the connections that no transaction runs on; their threads reopen them."""
@@ -148,7 +169,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> Non
         raise ArangoError(
             1224, message=f"{path} was written by a newer arangopipe-ops (schema {version}): upgrade this one"
         )
+    if version < SCHEMA_VERSION:
+        _upgrade(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From an older schema to this one, all or nothing; another process may have been first."""
+    with _exclusive(connection):
+        _, version = _identity(connection)
+        for step in range(version, SCHEMA_VERSION):
+            _run_all(connection, UPGRADES[step])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _identity(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -174,13 +206,24 @@ def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with _exclusive(connection):
         if _is_empty(connection):
-            for statement in SCHEMA.split(";\n"):
-                connection.execute(statement)
+            for script in (SCHEMA, *UPGRADES.values()):
+                _run_all(connection, script)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _run_all(connection: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";\n"):
+        connection.execute(statement)
+
+
+@contextmanager
+def _exclusive(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -191,15 +234,21 @@ def is_busy(error: sqlite3.Error) -> bool:
     return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+_FAILURES: dict[int, tuple[int, str]] = {
+    sqlite3.SQLITE_BUSY: (1200, "conflict: {path} is being written by others, try again"),
+    sqlite3.SQLITE_LOCKED: (1200, "conflict: {path} is being written by others, try again"),
+    sqlite3.SQLITE_READONLY: (1004, "read only: {path} or its directory cannot be written"),
+    sqlite3.SQLITE_PERM: (1004, "read only: {path} or its directory cannot be written"),
+    sqlite3.SQLITE_FULL: (1104, "filesystem full: no space is left for {path}, nothing was written"),
+    sqlite3.SQLITE_NOTADB: (1224, "{path} is not an embedded ArangoDB file, choose another path"),
+    sqlite3.SQLITE_CANTOPEN: (1224, "cannot open {path}: {error}"),
+    sqlite3.SQLITE_INTERRUPT: (1500, "query killed"),
+}
+"""SQLite's result code -> ArangoDB's error number and message."""
+
+
 def failure(error: sqlite3.Error, path: Path) -> ArangoError:
     """What went wrong in SQLite, as ArangoDB would say it, with the path."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return ArangoError(1200, message=f"conflict: {path} is being written by others, try again")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return ArangoError(1004, message=f"read only: {path} or its directory cannot be written")
-    if code == sqlite3.SQLITE_NOTADB:
-        return ArangoError(1224, message=f"{path} is not an embedded ArangoDB file, choose another path")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return ArangoError(1224, message=f"cannot open {path}: {error}")
-    return ArangoError(4, message=f"{path}: {error}")
+    number, message = _FAILURES.get(code, (4, "{path}: {error}"))
+    return ArangoError(number, message=message.format(path=path, error=error))

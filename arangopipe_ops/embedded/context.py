@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from .errors import ERRORS, ArangoError
 from .storage import Transaction
 
 MAX_WARNINGS = 10
+CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
+"""An environment variable; if it is set, statements are refused that only a single server accepts."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Context:
     matched: int | None = None
     """Rows before the last top-level LIMIT, if they were asked for."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    require_with: bool = field(default_factory=lambda: bool(os.environ.get(CLUSTER_VARIABLE)))
+    """Whether traversals may read only from collections that the statement names, as in a cluster."""
 
     def warn(self, num: int, *details: object) -> None:
         """Note a warning; it is an error if the statement was to fail on warnings."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar, Protocol
 
 from .access import Access
 from .context import Context
+from .errors import ArangoError
 from .expressions import Eval, Frame
-from .values import Value, encode, encode_all, is_true, to_number, unique
+from .functions.signature import integer
+from .values import TYPE_NAMES, Value, encode, encode_all, is_number, is_true, unique
 
 Rows = Iterator[None]
 CHECK_EVERY = 256
@@ -46,7 +48,9 @@ class Block:
 
     operators: list[Operator]
     result: Eval | None
-    distinct: bool = False
+    distinct: bool
+    subqueries: list[list[Block]]
+    """For each operator, and at last for the result, the blocks inside of its expressions."""
 
     def run(self, frame: Frame) -> list[Value]:
         rows: Rows = iter((None,))
@@ -71,6 +75,8 @@ class Plan:
     collections: dict[str, str]
     """Name -> "read" or "write"."""
     variables: list[str]
+    warnings: list[tuple[Any, ...]]
+    """Number and details of what every run warns about."""
 
 
 @dataclass(slots=True)
@@ -86,7 +92,12 @@ def execute(plan: Plan, context: Context, bind_values: dict[str, Value]) -> Resu
     frame[0] = context
     for name, slot in plan.parameters.items():
         frame[slot] = bind_values[name]
-    return Result(plan.block.run(frame), context, time.perf_counter() - started)
+    for warning in plan.warnings:
+        context.warn(*warning)
+    try:
+        return Result(plan.block.run(frame), context, time.perf_counter() - started)
+    except RecursionError:
+        raise ArangoError(1524) from None
 
 
 def watched(items: Iterable[Value], context: Context) -> Iterable[Value]:
@@ -95,10 +106,13 @@ def watched(items: Iterable[Value], context: Context) -> Iterable[Value]:
 
 
 def _watch(items: Iterable[Value], context: Context) -> Iterator[Value]:
-    for count, item in enumerate(items):
-        if count % CHECK_EVERY == 0:
-            context.check_deadline()
-        yield item
+    return chain.from_iterable(_spans(iter(items), context))
+
+
+def _spans(items: Iterator[Value], context: Context) -> Iterator[Iterable[Value]]:
+    for first in items:
+        context.check_deadline()
+        yield chain((first,), islice(items, CHECK_EVERY - 1))
 
 
 @dataclass(slots=True)
@@ -112,8 +126,9 @@ class EnumerateList(Step):
         for _ in source:
             items = evaluate(frame)
             if type(items) is not list and type(items) is not range:
-                context.warn(1563)
-                continue
+                kind = TYPE_NAMES[type(items)]
+                message = f"collection or array expected as operand to FOR loop; you provided a value of type '{kind}'"
+                raise ArangoError(1563, message=message)
             for item in watched(items, context):
                 frame[slot] = item
                 yield
@@ -214,7 +229,11 @@ class LimitRows(Step):
 
 def _bound(value: Value) -> int | None:
     """A null does not limit."""
-    return None if value is None else max(int(to_number(value)), 0)
+    if value is None:
+        return None
+    if not is_number(value) or value < 0:
+        raise ArangoError(1504)
+    return integer(value)
 
 
 @dataclass(slots=True)

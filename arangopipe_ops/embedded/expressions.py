@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from math import isinf
 from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
 
 from .errors import ArangoError, Undefined
 from .functions import FUNCTIONS, Function
 from .functions.arrays import flatten
+from .functions.signature import integer
 from .operators import OPERATORS, QUANTIFIERS, UNARY
 from .tree import (
     Array,
@@ -32,6 +32,7 @@ from .tree import (
     Object,
     Param,
     Quantified,
+    Question,
     Subquery,
     Ternary,
     Unary,
@@ -148,6 +149,36 @@ def _expansion(node: Expansion, scope: Scope) -> Eval:
     return expand
 
 
+def _question(node: Question, scope: Scope) -> Eval:
+    """Manual: aql/operators#question-mark-operator."""
+    base, (inner, (slot,)) = compile_expression(node.base, scope), scope.nested("CURRENT")
+    test = compile_expression(node.test or Literal(True), inner)
+    decide = _quantity(node, scope)
+
+    def passes(frame: Frame, item: Value) -> bool:
+        frame[slot] = item
+        return is_true(test(frame))
+
+    def ask(frame: Frame) -> Value:
+        items = base(frame)
+        if type(items) is not list:
+            return False
+        return decide(frame, sum(passes(frame, item) for item in items), len(items))
+
+    return ask
+
+
+def _quantity(node: Question, scope: Scope) -> Callable[[Frame, int, int], bool]:
+    """Whether so many elements, of so many, are as many as wanted."""
+    if node.quantifier:
+        wanted, choose = compile_expression(node.count or Literal(0), scope), QUANTIFIERS[node.quantifier]
+        return lambda frame, holds, total: choose(holds, total, int(to_number(wanted(frame))))
+    count = node.count or Literal(1)
+    ends = (count.left, count.right) if isinstance(count, Binary) and count.operator == ".." else (count, count)
+    low, high = (compile_expression(end, scope) for end in ends)
+    return lambda frame, holds, total: bool(to_number(low(frame)) <= holds <= to_number(high(frame)))
+
+
 def _window(limit: Limit | None, scope: Scope) -> Callable[[Frame, Any], Any]:
     if limit is None:
         return lambda frame, items: items
@@ -155,8 +186,8 @@ def _window(limit: Limit | None, scope: Scope) -> Callable[[Frame, Any], Any]:
     count = compile_expression(limit.count, scope)
 
     def cut(frame: Frame, items: Any) -> Any:
-        start = int(to_number(offset(frame)))
-        return islice(items, start, start + int(to_number(count(frame))))
+        start = max(integer(offset(frame)), 0)
+        return islice(items, start, start + max(integer(count(frame)), 0))
 
     return cut
 
@@ -167,10 +198,22 @@ def _unary(node: Unary, scope: Scope) -> Eval:
 
 
 def _binary(node: Binary, scope: Scope) -> Eval:
-    left, right = compile_expression(node.left, scope), compile_expression(node.right, scope)
-    if node.operator in SHORT_CIRCUITS:
-        return SHORT_CIRCUITS[node.operator](left, right)
-    operate = OPERATORS[node.operator]
+    """The operators of a chain one after the other, as a chain may be longer than Python's stack is deep."""
+    chain: list[Binary] = []
+    first: Expr = node
+    while isinstance(first, Binary):
+        chain.append(first)
+        first = first.left
+    value = compile_expression(first, scope)
+    for each in reversed(chain):
+        value = _combined(each.operator, value, compile_expression(each.right, scope))
+    return value
+
+
+def _combined(operator: str, left: Eval, right: Eval) -> Eval:
+    if operator in SHORT_CIRCUITS:
+        return SHORT_CIRCUITS[operator](left, right)
+    operate = OPERATORS[operator]
 
     def evaluate(frame: Frame) -> Value:
         try:
@@ -234,7 +277,7 @@ def _array(node: Array, scope: Scope) -> Eval:
 
 def _object(node: Object, scope: Scope) -> Eval:
     values = [compile_expression(value, scope) for _, value in node.attributes]
-    names = [name.value for name, _ in node.attributes if isinstance(name, Literal)]
+    names = [to_string(name.value) for name, _ in node.attributes if isinstance(name, Literal)]
     if len(names) == len(values):
         pairs = list(zip(names, values, strict=True))
         return lambda frame: {name: value(frame) for name, value in pairs}
@@ -253,21 +296,27 @@ def _call(node: Call, scope: Scope) -> Eval:
         return lambda frame: frame[0].transaction.count(frame[0].collection(counted))
     function = FUNCTIONS.get(node.name)
     if function is None:
-        raise ArangoError(1540, node.name)
-    if not function.minimum <= len(node.arguments) <= function.maximum:
-        raise ArangoError(
-            1541, node.name, function.minimum, "unlimited" if isinf(function.maximum) else function.maximum
-        )
+        raise ArangoError(1582 if "::" in node.name else 1540, node.name)
+    function.check(node.name, len(node.arguments))
     if function.reads:
         scope.check_read(node.name)
-    return _invoke(node.name, function, compile_all(node.arguments, scope))
+    return _invoke(node.name, function, compile_all(_arguments(node, function, scope), scope))
+
+
+def _arguments(node: Call, function: Function, scope: Scope) -> tuple[Expr, ...]:
+    name = _collection_name(node.arguments[0], scope) if function.of_collection else None
+    return node.arguments if name is None else (Literal(name), *node.arguments[1:])
 
 
 def _counted_collection(node: Call, scope: Scope) -> str | None:
-    """`LENGTH(collection)`: the one place in an expression where a collection may stand."""
+    """`LENGTH(collection)`"""
     if node.name not in COUNTS or len(node.arguments) != 1:
         return None
-    argument = node.arguments[0]
+    return _collection_name(node.arguments[0], scope)
+
+
+def _collection_name(argument: Expr, scope: Scope) -> str | None:
+    """That of a collection, in one of the few places of an expression where it may stand."""
     if isinstance(argument, Variable) and scope.slot(argument.name) is None:
         return scope.collection_name(argument.name)
     return scope.collection_name(argument.name) if isinstance(argument, CollectionRef) else None
@@ -308,6 +357,7 @@ COMPILERS: dict[type, Callable[[Any, Scope], Eval]] = {
     Attribute: _attribute,
     Index: _index,
     Expansion: _expansion,
+    Question: _question,
     Unary: _unary,
     Binary: _binary,
     Quantified: _quantified,

@@ -1,43 +1,30 @@
-"""Manual: develop/http-api/databases, and what the server says about itself."""
+"""Databases of a file. Manual: develop/http-api/databases."""
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
-from . import catalog
+from . import catalog, users
 from .errors import ArangoError
-from .functions.statements import VERSION
-from .request import Request, Response, Route, success
+from .http_users import new_user
+from .request import Request, Response, Route, shaped, success
+from .rights import NONE, WRITE
+from .storage import Transaction
 
-LICENSE = "community"
-
-
-def version(request: Request) -> Response:
-    body = {"server": "arango", "license": LICENSE, "version": VERSION}
-    if request.flag("details"):
-        body |= {"details": {"mode": "embedded", "storage-engine": "sqlite"}}  # type: ignore[dict-item]
-    return Response(200, body)
-
-
-def engine(request: Request) -> Response:
-    return Response(200, {"name": "sqlite", "supports": {"indexes": ["primary", "edge", "persistent", "ttl"]}})
-
-
-def role(request: Request) -> Response:
-    return success(200, role="SINGLE", mode="embedded")
-
-
-def availability(request: Request) -> Response:
-    return success(200, mode="default")
-
-
-def server_time(request: Request) -> Response:
-    return success(200, time=time.time())
+OPTIONS = {"sharding": "", "replicationFactor": 1, "writeConcern": 1}
+"""What a database of one file is, whatever is asked for."""
 
 
 def names(request: Request) -> Response:
+    _only_in_system(request)
     with request.transaction() as transaction:
         return success(200, result=list(transaction.catalog.databases))
+
+
+def accessible(request: Request) -> Response:
+    with request.transaction() as transaction:
+        databases = list(transaction.catalog.databases)
+    return success(200, result=[name for name in databases if request.user.on_database(name) != NONE])
 
 
 def current(request: Request) -> Response:
@@ -46,23 +33,36 @@ def current(request: Request) -> Response:
     system = request.database == catalog.SYSTEM
     path = str(request.file.storage.path)
     result = {"id": str(number), "name": request.database, "path": path, "isSystem": system}
-    return success(200, result=result)
+    return success(200, result=result | OPTIONS)
 
 
 def create(request: Request) -> Response:
     _only_in_system(request)
-    name = request.object().get("name")
-    if not isinstance(name, str):
+    given = request.object(name=str, options=dict, users=list)
+    name = given.get("name")
+    if name is None:
         raise ArangoError(1229)
+    owners = [shaped(each, username=str, user=str, passwd=str, active=bool) for each in given.get("users") or ()]
     with request.transaction(write=True) as transaction:
         catalog.create_database(transaction.sqlite, transaction.catalog, name)
+        for owner in owners:
+            _grant(transaction, name, owner)
     return success(201, result=True)
+
+
+def _grant(transaction: Transaction, database: str, given: dict[str, Any]) -> None:
+    """The owner of a new database, made if there is no such user yet."""
+    name = given.get("username") or given.get("user") or ""
+    if users.find(transaction.sqlite, name) is None:
+        users.create(transaction.sqlite, new_user(name, given))
+    users.store(transaction.sqlite, users.get(transaction.sqlite, name).granted(database, "", WRITE))
 
 
 def drop(request: Request, name: str) -> Response:
     _only_in_system(request)
     with request.transaction(write=True) as transaction:
         catalog.drop_database(transaction.sqlite, transaction.catalog, name)
+        users.forget_database(transaction.sqlite, name)
     return success(200, result=True)
 
 
@@ -72,13 +72,8 @@ def _only_in_system(request: Request) -> None:
 
 
 ROUTES: tuple[Route, ...] = (
-    ("GET", "/_api/version", version),
-    ("GET", "/_api/engine", engine),
-    ("GET", "/_admin/server/role", role),
-    ("GET", "/_admin/server/availability", availability),
-    ("GET", "/_admin/time", server_time),
     ("GET", "/_api/database", names),
-    ("GET", "/_api/database/user", names),
+    ("GET", "/_api/database/user", accessible),
     ("GET", "/_api/database/current", current),
     ("POST", "/_api/database", create),
     ("DELETE", "/_api/database/{name}", drop),

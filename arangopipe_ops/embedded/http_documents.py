@@ -1,4 +1,4 @@
-"""Documents, one or many of them in a request. Manual: develop/http-api/documents, develop/http-api/import."""
+"""Documents, one or many of them in a request. Manual: develop/http-api/documents."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
 from .request import Request, Response, Route, success
+from .rights import WRITE
 from .storage import Document, Transaction, WriteOptions, Written
 from .writes import OVERWRITE_MODES
 
@@ -32,7 +33,7 @@ def head(request: Request, name: str, key: str) -> Response:
 def read(request: Request, name: str, key: str) -> Document:
     """Raises 1202 if there is no such document, 1200 (412) if it is not at the revision of If-Match."""
     with request.transaction() as transaction:
-        collection = transaction.catalog.collection(request.database, name)
+        collection = request.collection(transaction, name)
         document = transaction.get(collection, key)
     if document is None:
         raise ArangoError(1202, message=f"document not found: {name}/{key}")
@@ -54,6 +55,7 @@ def options_of(request: Request) -> WriteOptions:
         request.flag("keepNull", True),
         request.flag("mergeObjects", True),
         request.flag("ignoreRevs", True),
+        str(request.params.get("versionAttribute") or ""),
     )
 
 
@@ -116,19 +118,19 @@ def _key_in(value: Any) -> str:
     return handle.partition("/")[2] or handle
 
 
-def _write(request: Request, name: str, change: Change, status: int = 0) -> Response:
+def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> Response:
     """Apply `change` to the body, or to each of its elements; for these, errors are part of the answer."""
     with request.transaction(write=True) as transaction:
-        collection = transaction.catalog.collection(request.database, name)
+        collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            return _many(request, results, status)
+            return _many(request, results, on_disk)
         try:
             written = change(transaction, collection, request.body)
         except RevisionConflict as error:
             raise ArangoError(1200, status=412, message=error.message) from error
         result = outcome(request, transaction, collection, written, _key_or_none(request.body))
-    return Response(status or (201 if request.flag("waitForSync") else 202), result)
+    return Response(on_disk if request.flag("waitForSync") else 202, result)
 
 
 def _key_or_none(value: Any) -> str | None:
@@ -144,11 +146,11 @@ def _attempt(
         return {"error": True, "errorNum": error.num, "errorMessage": error.message}
 
 
-def _many(request: Request, results: list[dict[str, Any]], status: int) -> Response:
+def _many(request: Request, results: list[dict[str, Any]], on_disk: int) -> Response:
     errors = Counter(str(result["errorNum"]) for result in results if result.get("error"))
     shown = [result for result in results if result.get("error")] if request.flag("silent") else results
     headers = {"x-arango-error-codes": json.dumps(errors)} if errors else {}
-    return Response(status or (201 if request.flag("waitForSync") else 202), shown, headers)
+    return Response(on_disk if request.flag("waitForSync") else 202, shown, headers)
 
 
 def outcome(
@@ -171,8 +173,8 @@ def outcome(
 
 def _get_many(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
-        collection = transaction.catalog.collection(request.database, name)
-        return Response(200, [_found(transaction, collection, value) for value in request.body])
+        collection = request.collection(transaction, name)
+        return Response(200, [_found(transaction, collection, value) for value in request.array()])
 
 
 def _found(transaction: Transaction, collection: Collection, value: Any) -> dict[str, Any]:
@@ -182,45 +184,12 @@ def _found(transaction: Transaction, collection: Collection, value: Any) -> dict
     return document
 
 
-def import_documents(request: Request) -> Response:
-    """Manual: develop/http-api/import; the body is an array of documents."""
-    mode = str(request.params.get("onDuplicate", "error"))
-    options = WriteOptions("conflict" if mode == "error" else mode)
-    counts: Counter[str] = Counter(created=0, errors=0, empty=0, updated=0, ignored=0)
-    errors: list[str] = []
-    with request.transaction(write=True) as transaction:
-        collection = transaction.catalog.collection(request.database, str(request.params.get("collection")))
-        if request.flag("overwrite"):
-            _empty(transaction, collection)
-        for position, value in enumerate(request.body):
-            try:
-                counts[_imported(transaction.insert(collection, value, options))] += 1
-            except ArangoError as error:
-                if request.flag("complete"):
-                    raise ArangoError(error.num, message=f"at position {position}: {error.message}") from error
-                counts["errors"] += 1
-                errors.append(f"at position {position}: {error.message}")
-    return success(201, **counts, **({"details": errors} if request.flag("details") else {}))
-
-
-def _empty(transaction: Transaction, collection: Collection) -> None:
-    for key in [document["_key"] for document in transaction.scan(collection, body=False)]:
-        transaction.remove(collection, key)
-
-
-def _imported(written: Written) -> str:
-    old, new = written
-    if new is None:
-        return "ignored"
-    return "created" if old is None else "updated"
-
-
 def edges_of(request: Request, name: str) -> Response:
     """The edges of a vertex. Manual: develop/http-api/graphs/edges."""
     vertex, direction = str(request.params.get("vertex", "")), request.params.get("direction", "any")
     wanted = {"in": ("_to",), "out": ("_from",)}.get(str(direction), ("_from", "_to"))
     with request.transaction() as transaction:
-        collection = transaction.catalog.collection(request.database, name)
+        collection = request.collection(transaction, name)
         owners = {index.id: name for index in collection.indexes if index.type == "edge" and index.fields[0] in wanted}
         if not owners:
             raise ArangoError(1218, message=f"collection type invalid: '{name}' is not an edge collection")
@@ -239,6 +208,5 @@ ROUTES: tuple[Route, ...] = (
     ("PATCH", "/_api/document/{collection}/{key}", update_one),
     ("DELETE", "/_api/document/{collection}", remove_many),
     ("DELETE", "/_api/document/{collection}/{key}", remove_one),
-    ("POST", "/_api/import", import_documents),
     ("GET", "/_api/edges/{collection}", edges_of),
 )

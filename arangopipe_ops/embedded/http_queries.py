@@ -1,132 +1,52 @@
-"""AQL statements and cursors. Manual: develop/http-api/queries."""
+"""Statements parsed, explained, listed and killed. Manual: develop/http-api/queries."""
 
 from __future__ import annotations
 
-import itertools
-import marshal
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import ArangoError
-from .executor import Plan, Result
-from .request import Request, Response, Route, success
-from .statements import QueryOptions, parsed
-
-DEFAULT_BATCH = 1000
-DEFAULT_SECONDS = 30.0
-_numbers = itertools.count(int(time.time()))
-
-
-@dataclass(slots=True)
-class Cursor:
-    """A result of which some is still to be fetched; gone once `expires` (monotonic seconds) is over."""
-
-    number: str
-    values: list[Any]
-    batch_size: int
-    envelope: dict[str, Any]
-    seconds: float
-    expires: float
-    position: int = 0
-    batch: int = 1
-
-    def page(self, status: int) -> Response:
-        values = self.values[self.position : self.position + self.batch_size]
-        self.position += len(values)
-        self.batch += 1
-        self.expires = time.monotonic() + self.seconds
-        more = self.position < len(self.values)
-        following = {"nextBatchId": str(self.batch)} if more else {}
-        return success(status, id=self.number, hasMore=more, result=values, **following, **self.envelope)
-
-
-def execute(request: Request) -> Response:
-    given = request.object()
-    text, options = given.get("query"), given.get("options") or {}
-    if not isinstance(text, str) or not text.strip():
-        raise ArangoError(1502)
-    result = request.file.statements.run(
-        request.database, text, given.get("bindVars") or {}, _options(options), request.flag("waitForSync")
-    )
-    # Rows may share values with each other, bind variables and the cached plan: version 2 of
-    # marshal's format keeps no references, so reading it back parts them.
-    values = marshal.loads(marshal.dumps(result.values, 2))
-    return _answer(request, given, result, values)
-
-
-def _options(given: dict[str, Any]) -> QueryOptions:
-    return QueryOptions(
-        bool(given.get("fullCount")), bool(given.get("failOnWarning")), float(given.get("maxRuntime") or 0)
-    )
-
-
-def _answer(request: Request, given: dict[str, Any], result: Result, values: list[Any]) -> Response:
-    batch_size = int(given.get("batchSize") or DEFAULT_BATCH)
-    if batch_size < 1:
-        raise ArangoError(10, message="bad parameter: batchSize has to be positive")
-    statistics = result.context.statistics(result.seconds)
-    envelope = {"cached": False, "extra": {"warnings": result.context.warnings, "stats": statistics}}
-    counted = {"count": len(values)} if given.get("count") else {}
-    if len(values) <= batch_size:
-        return success(201, result=values, hasMore=False, **counted, **envelope)
-    seconds = float(given.get("ttl") or DEFAULT_SECONDS)
-    cursor = Cursor(str(next(_numbers)), values, batch_size, counted | envelope, seconds, 0.0)
-    _forget_expired(request)
-    request.file.cursors[cursor.number] = cursor
-    return cursor.page(201)
-
-
-def _forget_expired(request: Request) -> None:
-    now = time.monotonic()
-    for number, cursor in list(request.file.cursors.items()):
-        if cursor.expires < now:
-            request.file.cursors.pop(number, None)
-
-
-def more(request: Request, number: str, batch: str = "") -> Response:
-    cursor: Cursor | None = request.file.cursors.get(number)
-    if cursor is None:
-        raise ArangoError(1600, message=f"cursor not found: {number}")
-    return cursor.page(200)
-
-
-def close(request: Request, number: str) -> Response:
-    if request.file.cursors.pop(number, None) is None:
-        raise ArangoError(1600, message=f"cursor not found: {number}")
-    return success(202, id=number)
+from .executor import Plan
+from .explain import Node, nodes_of
+from .queries import TRACKING
+from .request import Request, Response, Route, shaped, success
+from .statements import parsed
 
 
 def parse(request: Request) -> Response:
-    text = str(request.object().get("query", ""))
+    text = _text(request.object())
     statement = parsed(text)
     names = sorted(statement.parameters.names)
     collections = sorted({clause.name for clause in statement.query.collections})
     return success(200, parsed=True, collections=collections, bindVars=names, ast=[])
 
 
+def _text(given: dict[str, Any]) -> str:
+    text = given.get("query")
+    if not isinstance(text, str) or not text.strip():
+        raise ArangoError(1502)
+    return text
+
+
 def explain(request: Request) -> Response:
-    given = request.object()
-    text, values = str(given.get("query", "")), given.get("bindVars") or {}
-    plan = _explained(request.file.statements.plan(request.database, text, values), parsed(text).writes)
-    options = given.get("options") or {}
+    given = request.object(bindVars=dict, options=dict)
+    text = _text(given)
+    options = shaped(given.get("options") or {}, allPlans=bool)
+    started = time.perf_counter()
+    plan = explained(request.file.statements.plan(request, text, given.get("bindVars") or {}), parsed(text).writes)
+    stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
+    stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
-    stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1}
     return success(200, **shown, cacheable=not parsed(text).writes, warnings=[], stats=stats)
 
 
-def _explained(plan: Plan, modifies: bool) -> dict[str, Any]:
-    """The operators as a chain of nodes, in the shape of a server's plan."""
-    ends = [{"type": "ReturnNode"}] if plan.block.result is not None else []
-    nodes = [{"type": "SingletonNode"}, *(operator.explain() for operator in plan.block.operators), *ends]
-    chained = [
-        {"type": node["type"], "id": number, "dependencies": [number - 1] if number > 1 else []} | node
-        for number, node in enumerate(nodes, start=1)
-    ]
-    indexed = any(node["type"] == "IndexNode" for node in nodes)
+def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
+    """A plan in the shape of a server's: its operators as a chain of nodes, those of subqueries inside."""
+    nodes = nodes_of(plan.block)
     return {
-        "nodes": chained,
-        "rules": ["use-indexes"] if indexed else [],
+        "nodes": nodes,
+        "rules": ["use-indexes"] if any(node["type"] == "IndexNode" for node in _all_nodes(nodes)) else [],
         "collections": [{"name": name, "type": mode} for name, mode in sorted(plan.collections.items())],
         "variables": [{"id": slot, "name": name} for slot, name in enumerate(plan.variables, start=1)],
         "estimatedCost": float(len(nodes)),
@@ -135,12 +55,93 @@ def _explained(plan: Plan, modifies: bool) -> dict[str, Any]:
     }
 
 
+def _all_nodes(nodes: list[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        yield from _all_nodes(node.get("subquery", {}).get("nodes", []))
+
+
+# running statements
+
+
+def tracking(request: Request) -> Response:
+    return Response(200, request.file.queries.tracking)
+
+
+def change_tracking(request: Request) -> Response:
+    given = request.object(**{name: type(value) for name, value in TRACKING.items()})
+    known = {name: value for name, value in given.items() if name in TRACKING and value is not None}
+    request.file.queries.tracking.update(known)
+    return tracking(request)
+
+
+def running(request: Request) -> Response:
+    return Response(200, [query.shown() for query in request.file.queries.running(request.database)])
+
+
+def slow(request: Request) -> Response:
+    return Response(200, [query.shown() for query in request.file.queries.slow(request.database)])
+
+
+def forget_slow(request: Request) -> Response:
+    request.file.queries.forget_slow(request.database)
+    return success(200)
+
+
+def kill(request: Request, number: str) -> Response:
+    request.file.queries.kill(number, request.database)
+    return success(200)
+
+
+# caches
+
+
+def plans(request: Request) -> Response:
+    """The cached plans, by their statements."""
+    cached = request.file.statements.cached(request.database)
+    return Response(200, [{"query": text, "bindVars": {}, "fullCount": False} for text in cached])
+
+
+def forget_plans(request: Request) -> Response:
+    request.file.statements.forget(request.database)
+    return success(200)
+
+
+RESULT_CACHE = {"mode": "off", "maxResults": 0, "maxResultsSize": 0, "maxEntrySize": 0, "includeSystem": False}
+
+
+def result_cache(request: Request) -> Response:
+    """Results are never cached here, and this says so."""
+    return Response(200, RESULT_CACHE)
+
+
+def change_result_cache(request: Request) -> Response:
+    if request.object(mode=str).get("mode", "off") != "off":
+        raise ArangoError(9, message="not implemented: results are not cached here, use persistent indexes")
+    return result_cache(request)
+
+
+def cached_results(request: Request) -> Response:
+    return Response(200, [])
+
+
+def forget_results(request: Request) -> Response:
+    return success(200)
+
+
 ROUTES: tuple[Route, ...] = (
-    ("POST", "/_api/cursor", execute),
-    ("POST", "/_api/cursor/{id}", more),
-    ("PUT", "/_api/cursor/{id}", more),
-    ("POST", "/_api/cursor/{id}/{batch}", more),
-    ("DELETE", "/_api/cursor/{id}", close),
     ("POST", "/_api/query", parse),
     ("POST", "/_api/explain", explain),
+    ("GET", "/_api/query/properties", tracking),
+    ("PUT", "/_api/query/properties", change_tracking),
+    ("GET", "/_api/query/current", running),
+    ("GET", "/_api/query/slow", slow),
+    ("DELETE", "/_api/query/slow", forget_slow),
+    ("DELETE", "/_api/query/{id}", kill),
+    ("GET", "/_api/query-plan-cache", plans),
+    ("DELETE", "/_api/query-plan-cache", forget_plans),
+    ("GET", "/_api/query-cache/properties", result_cache),
+    ("PUT", "/_api/query-cache/properties", change_result_cache),
+    ("GET", "/_api/query-cache/entries", cached_results),
+    ("DELETE", "/_api/query-cache", forget_results),
 )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .errors import ArangoError, Undefined
+from .errors import Undefined
+from .functions.ranges import span
 from .functions.strings import like, regex_test
 from .values import Value, contains, equal, is_number, is_true, less, number, to_number
-
-MAX_RANGE = 10_000_000
 
 
 def _arithmetic(operation: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
@@ -33,14 +32,6 @@ def _remainder(left: Value, right: Value) -> Value:
     if right == 0:
         raise ZeroDivisionError
     return math.fmod(left, right)
-
-
-def span(low: Value, high: Value) -> range:
-    """`low..high`, both included, counting down if `high` is the smaller."""
-    first, last = int(to_number(low)), int(to_number(high))
-    if abs(last - first) > MAX_RANGE:
-        raise ArangoError(1504)
-    return range(first, last + 1) if first <= last else range(first, last - 1, -1)
 
 
 OPERATORS: dict[str, Callable[[Value, Value], Value]] = {

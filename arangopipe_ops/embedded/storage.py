@@ -6,27 +6,28 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
+from math import floor
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from . import catalog as catalogs
-from .catalog import EXPANSION, Catalog, Collection, Index
+from . import keys, rules
+from .catalog import Catalog, Collection, Index
 from .connection import BUSY_SECONDS, ConnectionPool, failure
 from .errors import ArangoError, RevisionConflict
-from .values import HIGHEST, dump_json, encode, encode_all, unique
+from .expiry import EXPIRY_SECONDS, expire
+from .indexing import entries_of, index_values
+from .values import HIGHEST, dump_json, encode, is_number
 
 Document: TypeAlias = dict[str, Any]
 Written: TypeAlias = tuple[Document | None, Document | None]
 """The document before and after a write."""
 
 REVISION_ALPHABET = "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
-_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,256}/[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
+_HANDLE = re.compile(r"[^/]{1,256}/[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
 _SYSTEM_ATTRIBUTES = frozenset(("_key", "_id", "_rev"))
 _EDGE_ATTRIBUTES = frozenset(("_key", "_id", "_rev", "_from", "_to"))
 COUNTER_BITS = 20
@@ -42,6 +43,8 @@ class WriteOptions:
     keep_null: bool = True
     merge_objects: bool = True
     ignore_revs: bool = True
+    version_attribute: str = ""
+    """An attribute with the caller's own version: a change with one that is not higher does nothing."""
 
 
 PLAIN = WriteOptions()
@@ -54,6 +57,7 @@ class Storage:
         self.path = path
         self.pool = ConnectionPool(path, busy_seconds)
         self._catalog: Catalog | None = None
+        self._next_expiry = 0.0
 
     @contextmanager
     def transaction(self, write: bool, sync: bool = False) -> Iterator[Transaction]:
@@ -62,12 +66,9 @@ class Storage:
             try:
                 if sync:
                     sqlite.execute("PRAGMA synchronous = FULL")
-                sqlite.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                transaction = self._begin(sqlite, write)
+                transaction = self.begin(sqlite, write)
                 yield transaction
-                if write:
-                    sqlite.execute("UPDATE state SET tick = ?", (transaction.tick,))
-                sqlite.execute("COMMIT")
+                transaction.commit()
             except sqlite3.Error as error:
                 raise failure(error, self.path) from error
             finally:
@@ -76,22 +77,37 @@ class Storage:
                 if sync:
                     sqlite.execute("PRAGMA synchronous = NORMAL")
 
-    def _begin(self, sqlite: sqlite3.Connection, write: bool) -> Transaction:
+    def begin(self, sqlite: sqlite3.Connection, write: bool) -> Transaction:
+        """Begin a transaction that the caller commits or rolls back."""
+        sqlite.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         version, tick = sqlite.execute("SELECT version, tick FROM state").fetchone()
         catalog = self._catalog
         if catalog is None or catalog.version != version:
             catalog = self._catalog = catalogs.load(sqlite, version)
-        return Transaction(sqlite, catalog, max(tick, time.time_ns() // 1_000_000 << COUNTER_BITS))
+        transaction = Transaction(sqlite, catalog, max(tick, time.time_ns() // 1_000_000 << COUNTER_BITS), write)
+        if write and catalog.expiring and time.monotonic() > self._next_expiry:
+            self._next_expiry = time.monotonic() + EXPIRY_SECONDS
+            expire(transaction)
+        return transaction
 
 
 class Transaction:
     """One SQLite transaction; `tick` is the hybrid logical clock that keys and revisions come from."""
 
-    def __init__(self, sqlite: sqlite3.Connection, catalog: Catalog, tick: int) -> None:
+    writable: frozenset[str] | None = None
+    """The collections that a stream transaction may write to; None for any."""
+
+    def __init__(self, sqlite: sqlite3.Connection, catalog: Catalog, tick: int, write: bool) -> None:
         self.sqlite = sqlite
         self.catalog = catalog
         self.tick = tick
+        self._write = write
         self._last_ids: dict[int, int] = {}
+
+    def commit(self) -> None:
+        if self._write:
+            self.sqlite.execute("UPDATE state SET tick = ?", (self.tick,))
+        self.sqlite.execute("COMMIT")
 
     def refresh(self) -> Catalog:
         """The catalog with what this transaction has changed in it."""
@@ -158,7 +174,13 @@ class Transaction:
     # writing
 
     def insert(self, collection: Collection, value: Any, options: WriteOptions = PLAIN) -> Written:
-        key = self._new_key(collection, value)
+        _check_object(value)
+        key = value.get("_key")
+        key = keys.generate(self, collection) if key is None else keys.accept(self, collection, key)
+        if collection.has_rules:
+            if options.overwrite_mode != "conflict" and self._row(collection, key) is not None:
+                return self._overwrite(collection, key, value, options)
+            value = rules.prepared(self, collection, value | {"_key": key}, None, rules.INSERT)
         document, body = self._compose(collection, key, value)
         number = self._next_id(collection)
         sql = "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, key) DO NOTHING"
@@ -189,18 +211,22 @@ class Transaction:
     ) -> Written:
         number, old = self._existing(collection, key, rev or _expected(value, options))
         _check_object(value)
-        return old, self._rewrite(collection, number, old, value)
+        if _is_outdated(old, value, options.version_attribute):
+            return old, old
+        return old, self._rewrite(collection, number, old, value, rules.REPLACE)
 
     def update(
         self, collection: Collection, key: Any, patch: Any, options: WriteOptions = PLAIN, rev: str | None = None
     ) -> Written:
         number, old = self._existing(collection, key, rev or _expected(patch, options))
         _check_object(patch)
-        return old, self._rewrite(collection, number, old, merge(old, patch, options))
+        if _is_outdated(old, patch, options.version_attribute):
+            return old, old
+        return old, self._rewrite(collection, number, old, merge(old, patch, options), rules.UPDATE)
 
     def remove(self, collection: Collection, key: Any, rev: str | None = None) -> Written:
         number, old = self._existing(collection, key, rev)
-        self._drop_entries(number, _entries(collection, old))
+        self._drop_entries(number, entries_of(collection, old))
         self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
         return old, None
 
@@ -213,10 +239,12 @@ class Transaction:
             raise RevisionConflict
         return number, _document(collection.name, key, stored, body)
 
-    def _rewrite(self, collection: Collection, number: int, old: Document, value: Document) -> Document:
+    def _rewrite(self, collection: Collection, number: int, old: Document, value: Document, event: str) -> Document:
         key = old["_key"]
+        if collection.has_rules:
+            value = rules.prepared(self, collection, value | {"_key": key}, old, event)
         document, body = self._compose(collection, key, value)
-        before = set(_entries(collection, old))
+        before = set(entries_of(collection, old))
         after = set(self._new_entries(collection, document, number))
         self._drop_entries(number, before - after)
         self._add_entries(number, after - before)
@@ -227,17 +255,6 @@ class Transaction:
     def next_tick(self) -> int:
         self.tick += 1
         return self.tick
-
-    def _new_key(self, collection: Collection, value: Any) -> str:
-        _check_object(value)
-        key = value.get("_key")
-        if key is None:
-            return str(self.next_tick())
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise ArangoError(1221, message=f"illegal document key: {key!r}")
-        if not collection.properties.get("keyOptions", {}).get("allowUserKeys", True):
-            raise ArangoError(1222, message=f"unexpected document key: '{collection.name}' generates its keys")
-        return key
 
     def _compose(self, collection: Collection, key: str, value: Document) -> tuple[Document, str]:
         """The document as it is read, system attributes first, and its body as it is stored."""
@@ -256,10 +273,14 @@ class Transaction:
             (last,) = self.sqlite.execute(sql, (collection.first_id, collection.last_id)).fetchone()
         return collection.first_id if last is None else last + 1
 
+    def forget_ids(self, collection: Collection) -> None:
+        """After the documents of a collection went otherwise than one by one."""
+        self._last_ids.pop(collection.id, None)
+
     # index entries
 
     def _new_entries(self, collection: Collection, document: Document, number: int) -> list[tuple[int, bytes]]:
-        entries = _entries(collection, document)
+        entries = entries_of(collection, document)
         for index in collection.indexes:
             if index.unique:
                 self._check_unique(index, entries, number)
@@ -334,6 +355,14 @@ def _expected(value: Any, options: WriteOptions) -> str | None:
     return None if options.ignore_revs or not isinstance(value, dict) else value.get("_rev")
 
 
+def _is_outdated(old: Document, value: Document, attribute: str) -> bool:
+    if not attribute:
+        return False
+    before: Any = old.get(attribute)
+    after: Any = value.get(attribute)
+    return is_number(before) and is_number(after) and 0 <= floor(after) <= floor(before)
+
+
 def _violation(name: str, kind: str, fields: Sequence[str], key: str) -> ArangoError:
     attributes = ", ".join(fields)
     message = f"unique constraint violated - in index {name} of type {kind} over '{attributes}'"
@@ -353,58 +382,6 @@ def merge(old: Document, patch: Document, options: WriteOptions) -> Document:
         else:
             merged[name] = value
     return merged
-
-
-def _entries(collection: Collection, document: Document) -> list[tuple[int, bytes]]:
-    return [(index.id, value) for index in collection.indexes for value in index_values(index, document)]
-
-
-def index_values(index: Index, document: Document) -> list[bytes]:
-    """The document's entries in the index: one, or none if sparse, or one for each array element."""
-    if index.expanded:
-        return _expanded_values(index, document)
-    values = [read(document) for read in readers(index.fields)]
-    return [] if index.sparse and None in values else [encode_all(values)]
-
-
-def _expanded_values(index: Index, document: Document) -> list[bytes]:
-    choices = [
-        _elements(read(document)) if EXPANSION in name else [read(document)]
-        for name, read in zip(index.fields, readers(index.fields), strict=True)
-    ]
-    rows = [row for row in product(*choices) if not (index.sparse and None in row)]
-    return list(dict.fromkeys(encode_all(row) for row in rows))
-
-
-def _elements(value: Any) -> list[Any]:
-    return unique(value) if isinstance(value, list) else []
-
-
-@lru_cache(maxsize=1024)
-def readers(fields: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
-    """For each attribute path (`a`, `a.b`, `a[*].b`) a function that reads it from a document."""
-    return tuple(_reader(name) for name in fields)
-
-
-def _reader(path: str) -> Callable[[Any], Any]:
-    before, expansion, after = path.partition(EXPANSION)
-    if expansion:
-        outer, inner = _reader(before), _reader(after.lstrip(".")) if after else None
-        return lambda document: _each(outer(document), inner)
-    names = path.split(".")
-    if len(names) == 1:
-        return lambda document: document.get(path) if isinstance(document, dict) else None
-    return lambda document: _dig(document, names)
-
-
-def _each(items: Any, read: Callable[[Any], Any] | None) -> Any:
-    return [read(item) for item in items] if read is not None and isinstance(items, list) else items
-
-
-def _dig(value: Any, names: list[str]) -> Any:
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def prefix_range(prefix: bytes) -> tuple[bytes, bytes]:

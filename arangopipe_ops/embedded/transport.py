@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from arango.client import ArangoClient
 from arango.http import HTTPClient
@@ -49,9 +49,8 @@ class EmbeddedHTTPClient(HTTPClient):
         data: Any = None,
         auth: tuple[str, str] | None = None,
     ) -> Response:
-        path = unquote(urlsplit(url).path)
-        answer = self._database.handle(method, path, params or {}, headers or {}, data)
-        raw = "" if answer.body is None else self._raw(answer.body)
+        answer = self._database.handle(method, urlsplit(url).path, params or {}, headers or {}, data)
+        raw = self._raw(answer.body) if answer.is_json else answer.body or ""
         return Response(method, url, answer.headers, answer.status, answer.reason, raw)
 
 

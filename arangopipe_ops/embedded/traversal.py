@@ -6,36 +6,19 @@ are loaded only if the query looks at them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection as Names
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, ClassVar
 
-from .catalog import Collection
-from .context import Context
 from .errors import ArangoError
 from .executor import Rows, watched
 from .expressions import Eval, Frame
+from .graph import EVEN, Graph, Way, Weight, depths, handle_of
 from .storage import Document
-from .values import Value, is_number, is_true
-
-OUTBOUND, INBOUND, ANY = "OUTBOUND", "INBOUND", "ANY"
-ENDS = {OUTBOUND: ("_from", "_to"), INBOUND: ("_to", "_from")}
-"""Direction -> the end of an edge where a step begins, and the one where it leads to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """An edge collection that a traversal follows in one direction."""
-
-    collection: str
-    direction: str
-    index: int
-
-
-def ways_of(collection: Collection, direction: str) -> list[Way]:
-    directions = (OUTBOUND, INBOUND) if direction == ANY else (direction,)
-    indexes = {index.fields[0]: index.id for index in collection.indexes if index.type == "edge"}
-    return [Way(collection.name, each, indexes[ENDS[each][0]]) for each in directions]
+from .values import Value, is_true
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +30,30 @@ class Options:
     unique_edges: str = "path"
     vertex_collections: tuple[str, ...] = ()
     edge_collections: tuple[str, ...] = ()
+    weight: Weight = EVEN
 
     @staticmethod
     def read(given: dict[str, Any]) -> Options:
         order = given.get("order") or ("bfs" if is_true(given.get("bfs")) else "dfs")
-        vertices = given.get("uniqueVertices") or "none"
-        if order not in ("bfs", "dfs"):
-            raise ArangoError(9, message=f"not implemented: traversal order {order!r}, use 'bfs' or 'dfs'")
-        if vertices == "global" and order != "bfs":
-            raise ArangoError(10, message="bad parameter: uniqueVertices 'global' requires order 'bfs'")
+        vertices, edges = given.get("uniqueVertices") or "none", given.get("uniqueEdges") or "path"
+        _check_choice("order", order, ("bfs", "dfs", "weighted"))
+        _check_choice("uniqueVertices", vertices, ("none", "path", "global"))
+        _check_choice("uniqueEdges", edges, ("none", "path"))
+        if vertices == "global" and order == "dfs":
+            raise ArangoError(10, message="bad parameter: uniqueVertices 'global' requires order 'bfs' or 'weighted'")
         return Options(
             order,
             vertices,
-            given.get("uniqueEdges") or "path",
+            edges,
             _names(given.get("vertexCollections")),
             _names(given.get("edgeCollections")),
+            Weight.read(given) if order == "weighted" else EVEN,
         )
+
+
+def _check_choice(name: str, value: Value, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ArangoError(10, message=f"bad parameter: {name} {value!r}, expecting one of {', '.join(choices)}")
 
 
 def _names(value: Value) -> tuple[str, ...]:
@@ -77,6 +68,7 @@ class Hop:
     edge: Document | None = None
     parent: Hop | None = None
     depth: int = 0
+    weight: float = 0
 
     def back(self) -> Iterator[Hop]:
         hop: Hop | None = self
@@ -115,32 +107,19 @@ class Traverse:
     needs: Needs
     prune: tuple[int, Eval] | None
     options: Eval | None
+    declared: Names[str]
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
         for _ in source:
-            start = self._start(frame)
+            start = handle_of(self.start(frame), frame[0])
             if start is None:
                 continue
-            low, high = self._depths(frame)
-            walk = Walk(self, frame, low, high)
+            low, high = depths("traversal", *(evaluate(frame) for evaluate in self.depth))
+            walk = Walk(self, frame, high)
             for hop in watched(walk.hops(start), frame[0]):
                 if hop.depth >= low:
                     walk.show(hop)
                     yield
-
-    def _start(self, frame: Frame) -> str | None:
-        value = self.start(frame)
-        handle = value.get("_id") if isinstance(value, dict) else value
-        if isinstance(handle, str) and "/" in handle:
-            return handle
-        frame[0].warn(10)
-        return None
-
-    def _depths(self, frame: Frame) -> tuple[int, int]:
-        low, high = (evaluate(frame) for evaluate in self.depth)
-        if not (is_number(low) and is_number(high) and 0 <= low <= high):
-            raise ArangoError(1501, f"invalid traversal depth {low}..{high}, expecting 0 <= min <= max")
-        return int(low), int(high)
 
     def explain(self) -> dict[str, Any]:
         edges = [{"collection": way.collection, "direction": way.direction} for way in self.ways]
@@ -153,37 +132,29 @@ class Walk:
 
     plan: Traverse
     frame: Frame
-    low: int
     high: int
     options: Options = field(init=False)
-    ways: list[Way] = field(init=False)
-    _steps: dict[str, list[tuple[Document, str]]] = field(default_factory=dict)
-    _vertices: dict[str, Document | None] = field(default_factory=dict)
+    graph: Graph = field(init=False)
 
     def __post_init__(self) -> None:
         given = self.plan.options(self.frame) if self.plan.options is not None else {}
         self.options = Options.read(given)
         wanted = self.options.edge_collections
-        self.ways = [way for way in self.plan.ways if not wanted or way.collection in wanted]
-
-    @property
-    def _context(self) -> Context:
-        context: Context = self.frame[0]
-        return context
+        ways = [way for way in self.plan.ways if not wanted or way.collection in wanted]
+        self.graph = Graph(self.frame[0], ways, self.plan.declared)
 
     def hops(self, start: str) -> Iterator[Hop]:
         """All paths up to the maximal depth, in the order of the traversal, with no regard to the minimum."""
-        self._load_vertices((start,))
-        if self._vertices[start] is None:
+        if self.graph.vertex(start) is None:
             return iter(())
-        first = Hop(start)
-        return self._breadth_first(first) if self.options.order == "bfs" else self._depth_first(first)
+        orders = {"bfs": self._breadth_first, "dfs": self._depth_first, "weighted": self._lightest_first}
+        return orders[self.options.order](Hop(start))
 
     def _breadth_first(self, first: Hop) -> Iterator[Hop]:
         frontier, visited = [first], {first.vertex}
         for depth in range(self.high + 1):
             if self.plan.needs.vertices:
-                self._load_vertices(hop.vertex for hop in frontier)
+                self.graph.load_vertices(hop.vertex for hop in frontier)
             open_ends = []
             for hop in frontier:
                 pruned = self._pruned(hop)
@@ -192,7 +163,7 @@ class Walk:
                     open_ends.append(hop)
             if depth == self.high or not open_ends:
                 return
-            self._load_steps({hop.vertex for hop in open_ends})
+            self.graph.load_steps({hop.vertex for hop in open_ends})
             frontier = [longer for hop in open_ends for longer in self._extend(hop, visited)]
 
     def _depth_first(self, first: Hop) -> Iterator[Hop]:
@@ -203,16 +174,32 @@ class Walk:
                 stack.pop()
                 continue
             if self.plan.needs.vertices:
-                self._load_vertices((hop.vertex,))
+                self.graph.load_vertices((hop.vertex,))
             pruned = self._pruned(hop)
             yield hop
             if not pruned and hop.depth < self.high:
-                self._load_steps({hop.vertex})
                 stack.append(self._extend(hop, set()))
+
+    def _lightest_first(self, first: Hop) -> Iterator[Hop]:
+        numbers = count()
+        heap, visited = [(first.weight, next(numbers), first)], set[str]()
+        while heap:
+            _, _, hop = heappop(heap)
+            if self.options.unique_vertices == "global":
+                if hop.vertex in visited:
+                    continue
+                visited.add(hop.vertex)
+            if self.plan.needs.vertices:
+                self.graph.load_vertices((hop.vertex,))
+            pruned = self._pruned(hop)
+            yield hop
+            if not pruned and hop.depth < self.high:
+                for longer in self._extend(hop, set(visited)):
+                    heappush(heap, (longer.weight, next(numbers), longer))
 
     def _extend(self, hop: Hop, visited: set[str]) -> Iterator[Hop]:
         options = self.options
-        for edge, vertex in self._steps[hop.vertex]:
+        for edge, vertex in self.graph.steps(hop.vertex):
             if options.unique_edges == "path" and hop.has_edge(edge["_id"]):
                 continue
             if options.unique_vertices == "path" and hop.has_vertex(vertex):
@@ -223,7 +210,7 @@ class Walk:
                 if vertex in visited:
                     continue
                 visited.add(vertex)
-            yield Hop(vertex, edge, hop, hop.depth + 1)
+            yield Hop(vertex, edge, hop, hop.depth + 1, hop.weight + options.weight.of(edge))
 
     def _pruned(self, hop: Hop) -> bool:
         if self.plan.prune is None:
@@ -233,46 +220,11 @@ class Walk:
         self.frame[slot] = test(self.frame)
         return is_true(self.frame[slot])
 
-    def _load_steps(self, vertices: set[str]) -> None:
-        """Edges are kept for the whole traversal, by the vertex that they lead away from."""
-        new = [vertex for vertex in vertices if vertex not in self._steps]
-        found: dict[tuple[str, int], list[Document]] = {}
-        owners = {way.index: way.collection for way in self.ways}
-        near = {way.index: ENDS[way.direction][0] for way in self.ways}
-        if new and owners:
-            for index, edge in self._context.transaction.edges(owners, new):
-                found.setdefault((edge[near[index]], index), []).append(edge)
-        for vertex in new:
-            self._steps[vertex] = list(self._in_order(vertex, found))
-        self._context.scanned_index += sum(map(len, found.values()))
-
-    def _in_order(self, vertex: str, found: dict[tuple[str, int], list[Document]]) -> Iterator[tuple[Document, str]]:
-        """In the order of the query's edge collections; a loop counts once even if followed both ways."""
-        seen: set[str] = set()
-        for way in self.ways:
-            for edge in found.get((vertex, way.index), ()):
-                if edge["_id"] not in seen:
-                    seen.add(edge["_id"])
-                    yield edge, edge[ENDS[way.direction][1]]
-
-    def _load_vertices(self, handles: Iterable[str]) -> None:
-        by_collection: dict[str, list[str]] = {}
-        for handle in handles:
-            if handle not in self._vertices:
-                self._vertices[handle] = None
-                name, _, key = handle.partition("/")
-                by_collection.setdefault(name, []).append(key)
-        collections = self._context.transaction.catalog.database(self._context.database)
-        for name, keys in by_collection.items():
-            if name in collections:
-                for document in self._context.transaction.get_many(collections[name], keys):
-                    self._vertices[document["_id"]] = document
-
     def show(self, hop: Hop) -> None:
         """Put the path's end, and the path if it is looked at, into the frame."""
         needs, frame = self.plan.needs, self.frame
         if needs.vertex is not None:
-            frame[needs.vertex] = self._vertices[hop.vertex]
+            frame[needs.vertex] = self.graph.vertex(hop.vertex)
         if needs.edge is not None:
             frame[needs.edge] = hop.edge
         if needs.path is not None:
@@ -282,7 +234,7 @@ class Walk:
         hops = list(hop.back())[::-1]
         path: dict[str, Value] = {}
         if self.plan.needs.path_vertices:
-            path["vertices"] = [self._vertices[each.vertex] for each in hops]
+            path["vertices"] = [self.graph.vertex(each.vertex) for each in hops]
         if self.plan.needs.path_edges:
             path["edges"] = [each.edge for each in hops[1:]]
-        return path | {"weights": list(range(len(hops)))}
+        return path | {"weights": [each.weight for each in hops]}

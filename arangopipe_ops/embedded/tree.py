@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -81,6 +81,19 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """`base[? quantity FILTER test]`: whether so many elements pass the test.
+
+    A quantifier of "" stands for the number of elements, or range of it, that `count` is.
+    """
+
+    base: Expr
+    quantifier: str
+    count: Expr | None
+    test: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unary:
     operator: str
     operand: Expr
@@ -138,7 +151,7 @@ class Subquery:
 class For:
     name: str
     source: Expr
-    options: Expr | None
+    options: Object | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +171,22 @@ class Traversal:
     edges: tuple[Edges, ...]
     graph: Expr | None
     prune: Let | None
-    options: Expr | None
+    options: Object | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paths:
+    """A search for paths; `kind` is its keyword. Only SHORTEST_PATH emits a vertex and an edge per step."""
+
+    kind: str
+    names: tuple[str, ...]
+    depth: Expr | None
+    direction: str
+    start: Expr
+    end: Expr
+    edges: tuple[Edges, ...]
+    graph: Expr | None
+    options: Object | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +237,16 @@ class Collect:
     aggregates: tuple[Let, ...]
     into: Into | None
     count: str | None
-    options: Expr | None
+    options: Object | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """WINDOW over adjacent rows or, with `value`, over the rows with values in a range."""
+
+    value: Expr | None
+    bounds: Expr
+    aggregates: tuple[Let, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +259,7 @@ class Return:
 class Insert:
     document: Expr
     target: CollectionName
-    options: Expr | None
+    options: Object | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +269,7 @@ class Update:
     selector: Expr
     patch: Expr | None
     target: CollectionName
-    options: Expr | None
+    options: Object | None
     replaces: bool
 
 
@@ -240,7 +277,7 @@ class Update:
 class Remove:
     selector: Expr
     target: CollectionName
-    options: Expr | None
+    options: Object | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,7 +290,7 @@ class Upsert:
     patch: Expr
     replaces: bool
     target: CollectionName
-    options: Expr | None
+    options: Object | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,6 +311,7 @@ Expr: TypeAlias = (
     | Index
     | Expansion
     | Element
+    | Question
     | Unary
     | Binary
     | Quantified
@@ -284,27 +322,65 @@ Expr: TypeAlias = (
     | Subquery
 )
 Modification: TypeAlias = Insert | Update | Remove | Upsert
-Clause: TypeAlias = For | Traversal | Filter | Lets | Sort | Limit | Collect | Return | Modification
+Clause: TypeAlias = For | Traversal | Paths | Filter | Lets | Sort | Limit | Collect | Window | Return | Modification
 
 MODIFICATIONS = (Insert, Update, Remove, Upsert)
 
 
-def walk(node: Any) -> Iterator[Any]:
-    """`node` and all nodes below it."""
+def is_node(value: Any) -> bool:
+    return hasattr(value, "__dataclass_fields__")
+
+
+def children(node: Any) -> Sequence[Any] | None:
+    """What is right below a node or in a tuple; None for a leaf."""
     if isinstance(node, tuple):
-        for item in node:
-            yield from walk(item)
-    elif hasattr(node, "__dataclass_fields__"):
-        yield node
-        for field in fields(node):
-            yield from walk(getattr(node, field.name))
+        return node
+    return [getattr(node, field.name) for field in fields(node)] if is_node(node) else None
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """`node` and all nodes below it, from left to right."""
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        if is_node(each):
+            yield each
+        stack.extend(reversed(children(each) or ()))
+
+
+def nesting(node: Any) -> int:
+    """How many nodes are on the longest way down from `node`."""
+    level, levels = [node], 0
+    while level:
+        levels += any(is_node(each) for each in level)
+        level = [below for each in level for below in children(each) or ()]
+    return levels
 
 
 def transform(node: Any, visit: Callable[[Any], Any]) -> Any:
     """A copy of the tree in which each node is what `visit` makes of it, the leaves first."""
-    if isinstance(node, tuple):
-        return tuple(transform(item, visit) for item in node)
-    if not hasattr(node, "__dataclass_fields__"):
-        return node
-    values = {field.name: transform(getattr(node, field.name), visit) for field in fields(node)}
-    return visit(replace(node, **values))
+    return fold(node, children, lambda each, below: visit(_rebuilt(each, below)) if is_node(each) else tuple(below))
+
+
+def _rebuilt(node: Any, values: list[Any]) -> Any:
+    return replace(node, **{field.name: value for field, value in zip(fields(node), values, strict=True)})
+
+
+def fold(root: Any, below: Callable[[Any], Sequence[Any] | None], make: Callable[[Any, list[Any]], Any]) -> Any:
+    """What `make` makes of each node and the results for those below it; leaves (None) stay as they are.
+
+    There is no recursion in it, as a tree may be deeper than Python's stack.
+    """
+    done: list[Any] = []
+    waiting: list[tuple[Any, int | None]] = [(root, None)]
+    while waiting:
+        node, size = waiting.pop()
+        if size is not None:
+            start = len(done) - size
+            done[start:] = [make(node, done[start:])]
+        elif (inner := below(node)) is None:
+            done.append(node)
+        else:
+            waiting.append((node, len(inner)))
+            waiting.extend((each, None) for each in reversed(inner))
+    return done[0]

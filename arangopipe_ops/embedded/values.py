@@ -53,6 +53,7 @@ _COMPLEMENT = bytes(range(255, -1, -1))
 _DOUBLE = struct.Struct(">d")
 _UNSIGNED = struct.Struct(">Q")
 _RESIDUAL = struct.Struct(">H")
+_PADDED_EXPONENT = re.compile("e-0")
 _NUMERIC_TEXT = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 
@@ -190,7 +191,8 @@ def to_string(value: Value) -> str:
         return ""
     if kind is float and value == (whole := int(value)) and abs(whole) < 10**15:
         return str(whole)
-    return dump(value)
+    text = dump(value)
+    return _PADDED_EXPONENT.sub("e-", text) if kind is float else text
 
 
 def to_array(value: Value) -> list[Value]:
@@ -220,7 +222,9 @@ def adopt(value: Any) -> Value:
 
 def _adopt(value: Any) -> Value:
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is str:
+        return value if value.isascii() else _adopt_text(value)
+    if kind is bool or value is None:
         return value
     if kind is dict:
         return {_adopt_key(key): _adopt(item) for key, item in value.items()}
@@ -231,9 +235,19 @@ def _adopt(value: Any) -> Value:
     return _adopt_subclass(value)
 
 
+def _adopt_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ArangoError(600, message="invalid JSON object: half a character in a string") from None
+    return text
+
+
 def _adopt_key(key: Any) -> str:
+    if type(key) is str and key.isascii():
+        return key
     if isinstance(key, str):
-        return str.__str__(key)
+        return _adopt_text(str.__str__(key))
     raise ArangoError(600, message=f"invalid JSON object: attribute name {key!r} is not a string")
 
 
@@ -247,7 +261,7 @@ def _adopt_number(value: Any) -> Value:
 def _adopt_subclass(value: Any) -> Value:
     """Enums of strings, numpy's floats, named tuples and their like, by what they are underneath."""
     if isinstance(value, str):
-        return str.__str__(value)
+        return _adopt_text(str.__str__(value))
     for kind in (int, float, dict, list, tuple):
         if isinstance(value, kind):
             plain: Any = kind
@@ -258,7 +272,7 @@ def _adopt_subclass(value: Any) -> Value:
 def parse(text: str | bytes) -> Value:
     """JSON text as an AQL value; ArangoError 600 when it is not JSON."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return adopt(json.loads(text, parse_constant=_refuse_constant))
     except (ValueError, RecursionError) as error:
         raise ArangoError(600, message=f"invalid JSON object: {error}") from error
 

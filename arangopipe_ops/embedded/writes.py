@@ -19,6 +19,8 @@ from .values import Value, is_true
 Write = Callable[[Frame, Transaction, Collection, list[Value], WriteOptions], Written]
 """Writes one row, given the values of the modification's expressions on it."""
 
+FLAGS = ("keepNull", "mergeObjects", "ignoreRevs")
+"""True unless a statement says otherwise."""
 OVERWRITE_MODES = ("conflict", "ignore", "replace", "update")
 
 
@@ -31,8 +33,8 @@ class Modify:
     values: list[Eval]
     write: Write
     options: Eval | None
-    old: int
-    new: int
+    old: int | None
+    new: int | None
     block: slice
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
@@ -49,11 +51,14 @@ class Modify:
                     raise
                 context.ignored += 1
                 continue
-            if old is None and new is None:
+            if old is new:
                 context.ignored += 1
             else:
                 context.writes += 1
-            frame[self.old], frame[self.new] = old, new
+            if self.old is not None:
+                frame[self.old] = old
+            if self.new is not None:
+                frame[self.new] = new
             yield
 
     def _options(self, frame: Frame) -> tuple[WriteOptions, bool]:
@@ -71,8 +76,9 @@ def write_options(given: dict[str, Any]) -> WriteOptions:
     mode = given.get("overwriteMode") or ("replace" if is_true(given.get("overwrite")) else "conflict")
     if mode not in OVERWRITE_MODES:
         raise ArangoError(10, message=f"bad parameter: overwriteMode {mode!r}")
-    flags = (is_true(given.get(name, True)) for name in ("keepNull", "mergeObjects", "ignoreRevs"))
-    return WriteOptions(mode, *flags)
+    keep_null, merge_objects, ignore_revs = (is_true(given.get(name, True)) for name in FLAGS)
+    version = given.get("versionAttribute")
+    return WriteOptions(mode, keep_null, merge_objects, ignore_revs, version if isinstance(version, str) else "")
 
 
 def insert(
@@ -85,16 +91,16 @@ def update(
     frame: Frame, transaction: Transaction, collection: Collection, values: list[Value], options: WriteOptions
 ) -> Written:
     selector, patch = values[0], values[-1]
-    rev = _expected(selector, options)
-    return transaction.update(collection, _key(collection, selector), patch, options, rev)
+    key, rev = _key(collection, selector), _expected(selector, options)
+    return transaction.update(collection, key, patch, options, rev)
 
 
 def replace(
     frame: Frame, transaction: Transaction, collection: Collection, values: list[Value], options: WriteOptions
 ) -> Written:
     selector, document = values[0], values[-1]
-    rev = _expected(selector, options)
-    return transaction.replace(collection, _key(collection, selector), document, options, rev)
+    key, rev = _key(collection, selector), _expected(selector, options)
+    return transaction.replace(collection, key, document, options, rev)
 
 
 def remove(
@@ -125,12 +131,17 @@ def upsert(find: Eval, document: Eval, patch: Eval, old: int, replaces: bool) ->
 
 def _key(collection: Collection, selector: Value) -> str:
     """The key that a string or an object with `_key` or `_id` names."""
-    if isinstance(selector, dict):
-        key = selector.get("_key")
-        selector = key if key is not None else _key_of_id(collection, selector.get("_id"))
-    if not isinstance(selector, str) or not selector:
+    if isinstance(selector, str):
+        return selector
+    if not isinstance(selector, dict):
+        raise ArangoError(1227, message="invalid document type: expecting an object or a string")
+    key = selector.get("_key")
+    key = key if key is not None else _key_of_id(collection, selector.get("_id"))
+    if key is None:
+        raise ArangoError(1226)
+    if not isinstance(key, str) or not key:
         raise ArangoError(1221)
-    return selector
+    return key
 
 
 def _key_of_id(collection: Collection, handle: Value) -> Value:

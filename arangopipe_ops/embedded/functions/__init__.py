@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from . import arrays, dates, documents, numbers, statements, strings, types
+from . import (
+    arrays,
+    bits,
+    dates,
+    documents,
+    dynamic,
+    elsewhere,
+    network,
+    numbers,
+    similarity,
+    statements,
+    strings,
+    types,
+)
 from .signature import Function
 
 __all__ = ["FUNCTIONS", "Function"]
 
-FUNCTIONS: dict[str, Function] = (
-    arrays.TABLE | dates.TABLE | documents.TABLE | numbers.TABLE | statements.TABLE | strings.TABLE | types.TABLE
+_MODULES = (
+    *(arrays, bits, dates, documents, elsewhere, network, numbers),
+    *(similarity, statements, strings, types),
 )
+FUNCTIONS: dict[str, Function] = {name: function for module in _MODULES for name, function in module.TABLE.items()}
+FUNCTIONS |= dynamic.table(FUNCTIONS)

@@ -6,7 +6,9 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
+from ..errors import ArangoError
 from ..values import contains, encode, equal, is_true, to_number, to_string, unique
+from .ranges import MAX_RANGE
 from .signature import ANY_NUMBER, Function, array, integer
 
 
@@ -94,7 +96,7 @@ def _position(items: Any, value: Any, return_index: Any = False) -> Any:
 def _remove_value(items: Any, value: Any, limit: Any = None) -> list[Any]:
     left = len(array(items)) if limit is None or to_number(limit) < 0 else integer(limit)
     kept = []
-    for item in items:
+    for item in array(items):
         if left and equal(item, value):
             left -= 1
         else:
@@ -116,6 +118,8 @@ def _remove_nth(items: Any, position: Any) -> list[Any]:
 def _replace_nth(items: Any, position: Any, value: Any, default: Any = None) -> list[Any]:
     index, copy = integer(position), list(array(items))
     index = max(index + len(copy), 0) if index < 0 else index
+    if index > MAX_RANGE:
+        raise ArangoError(1504)
     copy.extend([default] * (index + 1 - len(copy)))
     copy[index] = value
     return copy

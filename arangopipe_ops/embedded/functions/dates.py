@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from ..errors import Undefined
+from ..errors import ArangoError, Undefined
 from ..values import is_number, is_true, number, to_number, to_string
 from .signature import Function
+
+Duration: TypeAlias = list[tuple[str, int]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 _ISO = re.compile(
-    r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[Tt ](\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,9}))?)?)?)?)?"
+    r"\s*(\d{1,4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?)?)?"
     r"(?:[Zz]|([-+])(\d{2}):?(\d{2}))?\s*"
 )
 _DURATION = re.compile(
@@ -107,16 +110,23 @@ def _now() -> int:
 
 
 def _build(*parts: Any) -> datetime:
-    """One date value, or year, month, day, hour, minute, second, millisecond."""
+    """One date value, or year, month, day, hour, minute, second, millisecond.
+
+    Days and what is smaller run over into what is greater, but nothing is negative.
+    """
     if len(parts) == 1:
         return moment(parts[0])
+    if len(parts) == 2:
+        raise Undefined(1542)
     fields = [int(to_number(part)) for part in parts]
     year, month, day, hour, minute, second, milliseconds = (fields + [1, 1, 1, 0, 0, 0, 0][len(fields) :])[:7]
     try:
-        start = datetime(year, month, day, tzinfo=UTC)
-    except ValueError:
+        if min(day, hour, minute, second, milliseconds) < 0:
+            raise Undefined(1572)
+        start = datetime(year, month, 1, tzinfo=UTC) + timedelta(days=day - 1)
+        return start + timedelta(hours=hour, minutes=minute, seconds=second, milliseconds=milliseconds)
+    except (ValueError, OverflowError):
         raise Undefined(1572) from None
-    return start + timedelta(hours=hour, minutes=minute, seconds=second, milliseconds=milliseconds)
 
 
 def _unit(name: Any) -> str:
@@ -127,10 +137,14 @@ def _unit(name: Any) -> str:
 
 
 def _shift(at: datetime, unit: str, amount: Any) -> datetime:
+    """Days and longer units count on the calendar of the date's zone, shorter ones on the clock."""
     try:
         if unit in ("years", "months"):
             return _shift_months(at, int(amount) * (12 if unit == "years" else 1))
-        return at + timedelta(milliseconds=amount * MILLISECONDS[unit])
+        distance = timedelta(milliseconds=amount * MILLISECONDS[unit])
+        if unit in ("weeks", "days"):
+            return at + distance
+        return (at.astimezone(UTC) + distance).astimezone(at.tzinfo)
     except (ValueError, OverflowError):
         raise Undefined(1572) from None
 
@@ -142,18 +156,28 @@ def _shift_months(at: datetime, months: int) -> datetime:
 
 
 def _add(sign: int) -> Callable[..., str]:
-    def add(date: Any, amount: Any, unit: Any = None) -> str:
-        at = moment(date)
-        if unit is not None:
-            return iso(_shift(at, _unit(unit), sign * to_number(amount)))
-        for name, count in _duration(amount):
-            at = _shift(at, name, sign * count)
-        return iso(at)
+    """DATE_ADD(date, amount, unit, timezone) or DATE_ADD(date, duration, timezone)."""
+
+    def add(date: Any, amount: Any, unit: Any = None, zone: Any = None) -> str:
+        if isinstance(amount, str):
+            parts, zone = duration(amount), unit
+        elif is_number(amount):
+            parts = [(_unit(unit), amount)]
+        else:
+            raise Undefined(1542)
+        return iso(_utc(shift_by(_local(date, zone), parts, sign)))
 
     return add
 
 
-def _duration(text: Any) -> list[tuple[str, int]]:
+def shift_by(at: datetime, parts: Duration, sign: int) -> datetime:
+    for unit, amount in parts:
+        at = _shift(at, unit, sign * amount)
+    return at
+
+
+def duration(text: Any) -> Duration:
+    """The parts of an ISO 8601 duration, by unit."""
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise Undefined(1542)
@@ -162,31 +186,45 @@ def _duration(text: Any) -> list[tuple[str, int]]:
     return [(unit, count) for unit, count in zip(MILLISECONDS, counts, strict=True) if count]
 
 
-def _diff(first: Any, second: Any, unit: Any, as_float: Any = False) -> Any:
-    amount = timestamp(moment(second)) - timestamp(moment(first))
-    exact = amount / MILLISECONDS[_unit(unit)]
-    return exact if is_true(as_float) else int(exact)
+def _diff(first: Any, second: Any, unit: Any, as_float: Any = False, zone: Any = None, other: Any = None) -> Any:
+    """The flag may be left out before the time zones, which make it a difference of local times."""
+    if isinstance(as_float, str):
+        as_float, zone, other = False, as_float, zone
+    start, end = _local(first, zone), _local(second, zone if other is None else other)
+    exact = (end.replace(tzinfo=UTC) - start.replace(tzinfo=UTC)) / MILLISECOND / MILLISECONDS[_unit(unit)]
+    return number(exact) if is_true(as_float) else int(exact)
 
 
-def _truncate(date: Any, unit: Any) -> str:
-    at, name = moment(date), _unit(unit)
+def _truncate(date: Any, unit: Any, zone: Any = None) -> str:
+    at, name = _local(date, zone), _unit(unit)
+    if name == "milliseconds":
+        return iso(_utc(at))
     kept = _TRUNCATED.get(name)
     if kept is None:
-        return iso(at if name == "milliseconds" else _truncate_week(at))
+        raise Undefined(1542)
     fields = dict(list(_START.items())[kept:])
-    return iso(at.replace(**fields))  # type: ignore[arg-type]
+    return iso(_utc(at.replace(**fields)))  # type: ignore[arg-type]
 
 
-def _truncate_week(at: datetime) -> datetime:
-    return at.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=at.weekday())
+def _round(date: Any, amount: Any, unit: Any, zone: Any = None) -> str:
+    """The start of the bin of `amount` units that the date is in; bins are counted from 1970 on."""
+    name = _unit(unit)
+    size = to_number(amount) * MILLISECONDS[name]
+    if name in ("years", "months", "weeks") or size <= 0 or to_number(amount) != int(to_number(amount)):
+        raise Undefined(1542)
+    at = _local(date, zone)
+    excess = timestamp(at.replace(tzinfo=UTC)) % size
+    return iso(_utc(at - timedelta(milliseconds=excess)))
 
 
-def _compare(first: Any, second: Any, start: Any, end: Any = None) -> bool:
+def _compare(first: Any, second: Any, start: Any, end: Any = None, zone: Any = None, other: Any = None) -> bool:
     """Whether both dates agree in all fields from unit `start` to unit `end`."""
-    order = list(MILLISECONDS)
-    low, high = order.index(_unit(start)), order.index(_unit(start if end is None else end))
-    one, other = _fields(moment(first)), _fields(moment(second))
-    return all(one[unit] == other[unit] for unit in order[low : high + 1] if unit != "weeks")
+    order = [unit for unit in MILLISECONDS if unit != "weeks"]
+    units = _unit(start), _unit(start if end is None else end)
+    if "weeks" in units or order.index(units[0]) > order.index(units[1]):
+        raise Undefined(1542)
+    one, two = _fields(_local(first, zone)), _fields(_local(second, zone if other is None else other))
+    return all(one[unit] == two[unit] for unit in order[order.index(units[0]) : order.index(units[1]) + 1])
 
 
 def _fields(at: datetime) -> dict[str, int]:
@@ -253,57 +291,91 @@ PLACEHOLDERS: dict[str, Callable[[datetime], Any]] = {
     "%%": lambda at: "%",
     "%": lambda at: "",
 }
-_PLACEHOLDER = re.compile("|".join(re.escape(name) for name in sorted(PLACEHOLDERS, key=len, reverse=True)))
+_PLACEHOLDER = re.compile(
+    "|".join(re.escape(name) for name in sorted(PLACEHOLDERS, key=len, reverse=True)), re.IGNORECASE
+)
 
 
-def _format(date: Any, template: Any) -> str:
-    at = moment(date)
-    return _PLACEHOLDER.sub(lambda match: str(PLACEHOLDERS[match.group()](at)), to_string(template))
+def _format(date: Any, template: Any, zone: Any = None) -> str:
+    at = _local(date, zone)
+    return _PLACEHOLDER.sub(lambda match: str(PLACEHOLDERS[match.group().lower()](at)), to_string(template))
 
 
 def _zone(name: Any) -> ZoneInfo:
     try:
         return ZoneInfo(to_string(name))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Undefined(1542) from None
 
 
-def _utc_to_local(date: Any, zone: Any) -> str:
-    return iso(moment(date).astimezone(_zone(zone)).replace(tzinfo=UTC))
+def _local(date: Any, zone: Any) -> datetime:
+    """A date on the clocks of a time zone, UTC if there is none."""
+    return moment(date) if zone is None else _moved(moment(date), _zone(zone))
 
 
-def _local_to_utc(date: Any, zone: Any) -> str:
-    return iso(moment(date).replace(tzinfo=_zone(zone)).astimezone(UTC))
+def _utc(at: datetime) -> datetime:
+    return _moved(at, UTC)
+
+
+def _moved(at: datetime, zone: tzinfo) -> datetime:
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError):
+        raise Undefined(1572) from None
+
+
+def _utc_to_local(date: Any, zone: Any, zone_info: Any = False) -> str:
+    _refuse_zone_info(zone_info)
+    return iso(_local(date, _zone(zone).key)).removesuffix("Z")
+
+
+def _local_to_utc(date: Any, zone: Any, zone_info: Any = False) -> str:
+    _refuse_zone_info(zone_info)
+    return iso(_utc(moment(date).replace(tzinfo=_zone(zone))))
+
+
+def _refuse_zone_info(wanted: Any) -> None:
+    if is_true(wanted):
+        raise ArangoError(9, message="not implemented: information on time zones, leave out the argument zoneinfo")
+
+
+def _system_zone() -> str:
+    """By the link that Unix systems keep."""
+    place = str(Path("/etc/localtime").resolve())
+    return place.partition("zoneinfo/")[2] or "Etc/UTC"
 
 
 def _part(read: Callable[[datetime], Any]) -> Function:
-    return Function(lambda date: read(moment(date)), 1, 1)
+    return Function(lambda date, zone=None: read(_local(date, zone)), 1, 2)
 
 
 TABLE: dict[str, Function] = {
-    "DATE_ADD": Function(_add(1), 2, 3),
-    "DATE_COMPARE": Function(_compare, 3, 4),
+    "DATE_ADD": Function(_add(1), 2, 4),
+    "DATE_COMPARE": Function(_compare, 3, 6),
     "DATE_DAY": _part(lambda at: at.day),
     "DATE_DAYOFWEEK": _part(lambda at: at.isoweekday() % 7),
     "DATE_DAYOFYEAR": _part(_year_day),
     "DATE_DAYS_IN_MONTH": _part(_days_in_month),
-    "DATE_DIFF": Function(_diff, 3, 4),
-    "DATE_FORMAT": Function(_format, 2, 2),
+    "DATE_DIFF": Function(_diff, 3, 6),
+    "DATE_FORMAT": Function(_format, 2, 3),
     "DATE_HOUR": _part(lambda at: at.hour),
     "DATE_ISO8601": Function(lambda *parts: iso(_build(*parts)), 1, 7),
     "DATE_ISOWEEK": _part(lambda at: at.isocalendar().week),
     "DATE_ISOWEEKYEAR": _part(_iso_week_year),
     "DATE_LEAPYEAR": _part(_is_leap),
-    "DATE_LOCALTOUTC": Function(_local_to_utc, 2, 2),
+    "DATE_LOCALTOUTC": Function(_local_to_utc, 2, 3),
     "DATE_MILLISECOND": _part(lambda at: at.microsecond // 1000),
     "DATE_MINUTE": _part(lambda at: at.minute),
     "DATE_MONTH": _part(lambda at: at.month),
     "DATE_NOW": Function(_now, 0, 0, deterministic=False),
     "DATE_QUARTER": _part(lambda at: (at.month + 2) // 3),
+    "DATE_ROUND": Function(_round, 3, 4),
     "DATE_SECOND": _part(lambda at: at.second),
-    "DATE_SUBTRACT": Function(_add(-1), 2, 3),
+    "DATE_SUBTRACT": Function(_add(-1), 2, 4),
     "DATE_TIMESTAMP": Function(lambda *parts: number(timestamp(_build(*parts))), 1, 7),
-    "DATE_TRUNC": Function(_truncate, 2, 2),
-    "DATE_UTCTOLOCAL": Function(_utc_to_local, 2, 2),
+    "DATE_TIMEZONE": Function(_system_zone, 0, 0),
+    "DATE_TIMEZONES": Function(lambda: sorted(available_timezones()), 0, 0),
+    "DATE_TRUNC": Function(_truncate, 2, 3),
+    "DATE_UTCTOLOCAL": Function(_utc_to_local, 2, 3),
     "DATE_YEAR": _part(lambda at: at.year),
 }

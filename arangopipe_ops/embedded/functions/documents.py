@@ -129,7 +129,7 @@ TABLE: dict[str, Function] = {
     "ATTRIBUTES": Function(_attributes, 1, 3),
     "ENTRIES": Function(_entries, 1, 1),
     "HAS": Function(lambda value, name: isinstance(value, dict) and to_string(name) in value, 2, 2),
-    "IS_SAME_COLLECTION": Function(_is_same_collection, 2, 2),
+    "IS_SAME_COLLECTION": Function(_is_same_collection, 2, 2, of_collection=True),
     "KEEP": Function(_keep, 2, ANY_NUMBER),
     "KEEP_RECURSIVE": Function(_keep_recursive, 2, ANY_NUMBER),
     "KEYS": Function(_attributes, 1, 3),

@@ -6,12 +6,11 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from functools import reduce
-from operator import and_, or_, xor
 from typing import Any
 
-from ..errors import Undefined
+from ..errors import ArangoError, Undefined
 from ..values import encode, number, to_number
+from .ranges import MAX_RANGE, span
 from .signature import Function, array, integer, numbers
 
 
@@ -45,9 +44,9 @@ def _extreme(choose: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def _percentile(values: Any, rank: Any, method: Any = "rank") -> Any:
-    """Manual: aql/functions/numeric#percentile; `rank` in 0 < rank <= 100."""
+    """Manual: aql/functions/numeric#percentile; `rank` in 0 <= rank <= 100."""
     ordered, wanted = sorted(numbers(values)), to_number(rank)
-    if not 0 < wanted <= 100:
+    if not 0 <= wanted <= 100:
         raise Undefined(1542)
     if not ordered:
         return None
@@ -65,24 +64,22 @@ def _interpolated(ordered: list[Any], rank: float) -> Any:
 
 
 def _range(first: Any, last: Any, step: Any = None) -> list[Any]:
-    start, stop = to_number(first), to_number(last)
-    size = (1 if start <= stop else -1) if step is None else to_number(step)
+    """Without a step, of whole numbers, which the ends are cut to."""
+    if step is None:
+        return list(span(first, last))
+    start, stop, size = to_number(first), to_number(last), to_number(step)
     if size == 0 or (stop - start) * size < 0:
         raise Undefined(1542)
     steps = math.floor((stop - start) / size)
+    if steps > MAX_RANGE:
+        raise ArangoError(1504)
     return [number(start + at * size) for at in range(steps + 1)]
 
 
 def _random_integer(low: Any, high: Any) -> int:
+    if integer(low) > integer(high):
+        raise Undefined(1542)
     return random.randint(integer(low), integer(high))
-
-
-def _bits(operation: Callable[[int, int], int]) -> Callable[..., Any]:
-    def call(first: Any, second: Any = None) -> Any:
-        operands = numbers(first) if second is None else [first, second]
-        return reduce(operation, map(integer, operands)) if operands else None
-
-    return call
 
 
 def _root(operation: Callable[[list[Any]], float]) -> Callable[[list[Any]], float]:
@@ -104,9 +101,6 @@ TABLE: dict[str, Function] = {
     "ATAN2": Function(_of_number(math.atan2), 2, 2),
     "AVERAGE": Function(_average, 1, 1),
     "AVG": Function(_average, 1, 1),
-    "BIT_AND": Function(_bits(and_), 1, 2),
-    "BIT_OR": Function(_bits(or_), 1, 2),
-    "BIT_XOR": Function(_bits(xor), 1, 2),
     "CEIL": Function(_of_number(math.ceil), 1, 1),
     "COS": Function(_of_number(math.cos), 1, 1),
     "DEGREES": Function(_of_number(math.degrees), 1, 1),
@@ -124,6 +118,7 @@ TABLE: dict[str, Function] = {
     "POW": Function(_of_number(math.pow), 2, 2),
     "PRODUCT": Function(_of_numbers(math.prod, at_least=0), 1, 1),
     "RADIANS": Function(_of_number(math.radians), 1, 1),
+    "RANDOM": Function(random.random, 0, 0, deterministic=False),
     "RAND": Function(random.random, 0, 0, deterministic=False),
     "RANDOM_INT": Function(_random_integer, 2, 2, deterministic=False),
     "RANGE": Function(_range, 2, 3),

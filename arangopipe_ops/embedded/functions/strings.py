@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import secrets
 import string
@@ -15,8 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import ArangoError, Undefined
-from ..values import dump, is_true, to_string
+from ..values import dump, is_true, parse, to_string
 from .signature import ANY_NUMBER, Function, integer
+
+LONGEST = 16 * 1024 * 1024
+"""How many characters REPEAT makes at most."""
 
 
 @lru_cache(maxsize=256)
@@ -39,6 +41,10 @@ def _wildcards(pattern: str) -> str:
             parts.append({"%": ".*", "_": "."}.get(pattern[at]) or re.escape(pattern[at]))
         at += 1
     return "(?s)" + "".join(parts)
+
+
+def utf8(value: Any) -> bytes:
+    return to_string(value).encode()
 
 
 def like(text: Any, pattern: Any, ignore_case: Any = False) -> bool:
@@ -116,6 +122,14 @@ def _trim(text: Any, kind: Any = 0) -> str:
     return {1: whole.lstrip(), 2: whole.rstrip()}.get(integer(kind), whole.strip())
 
 
+def _trim_left(text: Any, characters: Any = None) -> str:
+    return to_string(text).lstrip(None if characters is None else to_string(characters))
+
+
+def _trim_right(text: Any, characters: Any = None) -> str:
+    return to_string(text).rstrip(None if characters is None else to_string(characters))
+
+
 def _split(text: Any, separator: Any = None, limit: Any = None) -> list[str]:
     whole = to_string(text)
     if separator is None:
@@ -150,8 +164,8 @@ def _json_parse(text: Any) -> Any:
     if not isinstance(text, str):
         raise Undefined(1542)
     try:
-        return json.loads(text)
-    except ValueError:
+        return parse(text)
+    except ArangoError:
         raise Undefined(1542) from None
 
 
@@ -162,20 +176,46 @@ def _random_token(length: Any) -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(size))
 
 
-def _levenshtein(left: Any, right: Any) -> int:
-    row = list(range(len(to_string(right)) + 1))
-    for at, char in enumerate(to_string(left), start=1):
-        previous, row[0] = row[0], at
-        for to, other in enumerate(to_string(right), start=1):
-            previous, row[to] = row[to], min(row[to] + 1, row[to - 1] + 1, previous + (char != other))
-    return row[-1]
+def _fnv64(text: Any) -> str:
+    """FNV-1a."""
+    value = 0xCBF29CE484222325
+    for byte in utf8(text):
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFF_FFFF_FFFF_FFFF
+    return f"{value:x}"
+
+
+def _substring_bytes(text: Any, offset: Any, length: Any = None, left: Any = 0, right: Any = None) -> str:
+    """By bytes of UTF-8, then by `left` and `right` characters more on either side."""
+    whole = utf8(text)
+    start = integer(offset) + len(whole) if integer(offset) < 0 else integer(offset)
+    end = len(whole) if length is None else start + integer(length)
+    try:
+        before, found, after = whole[:start].decode(), whole[start:end].decode(), whole[end:].decode()
+    except UnicodeDecodeError:
+        raise Undefined(1542) from None
+    more = integer(left)
+    return (before[-more:] if more > 0 else "") + found + after[: integer(left if right is None else right)]
+
+
+def _repeat(value: Any, count: Any, separator: Any = "") -> str:
+    text, times, joint = to_string(value), max(integer(count), 0), to_string(separator)
+    if times > LONGEST or (len(text) + len(joint)) * times > LONGEST:
+        raise Undefined(1542)
+    return joint.join([text] * times)
+
+
+def _to_char(code: Any) -> str:
+    point = integer(code)
+    if not 0 <= point < 0x110000 or 0xD800 <= point < 0xE000:
+        raise Undefined(1542)
+    return chr(point)
 
 
 def _hash(algorithm: str) -> Function:
     new = getattr(hashlib, algorithm)
 
     def digest(value: Any) -> str:
-        text: str = new(to_string(value).encode(), usedforsecurity=False).hexdigest()
+        text: str = new(utf8(value), usedforsecurity=False).hexdigest()
         return text
 
     return Function(digest, 1, 1)
@@ -186,27 +226,27 @@ TABLE: dict[str, Function] = {
     "CONCAT": Function(_concat, 1, ANY_NUMBER),
     "CONCAT_SEPARATOR": Function(_concat_separator, 2, ANY_NUMBER),
     "CONTAINS": Function(_contains, 2, 3),
-    "CRC32": Function(lambda text: f"{zlib.crc32(to_string(text).encode()):x}", 1, 1),
-    "ENCODE_URI_COMPONENT": Function(lambda text: quote(to_string(text), safe="-_.!~*'()"), 1, 1),
+    "CRC32": Function(lambda text: f"{zlib.crc32(utf8(text)):x}", 1, 1),
+    "ENCODE_URI_COMPONENT": Function(lambda text: quote(utf8(text), safe="-_.!~*'()"), 1, 1),
     "FIND_FIRST": Function(_find_first, 2, 4),
     "FIND_LAST": Function(_find_last, 2, 4),
+    "FNV64": Function(_fnv64, 1, 1),
     "JSON_PARSE": Function(_json_parse, 1, 1),
     "JSON_STRINGIFY": Function(dump, 1, 1),
     "LEFT": Function(lambda text, length: to_string(text)[: max(integer(length), 0)], 2, 2),
-    "LEVENSHTEIN_DISTANCE": Function(_levenshtein, 2, 2),
     "LIKE": Function(like, 2, 3),
     "LOWER": Function(lambda text: to_string(text).lower(), 1, 1),
-    "LTRIM": Function(lambda text, chars=None: to_string(text).lstrip(chars), 1, 2),
+    "LTRIM": Function(_trim_left, 1, 2),
     "MD5": _hash("md5"),
     "RANDOM_TOKEN": Function(_random_token, 1, 1, deterministic=False),
     "REGEX_MATCHES": Function(_regex_matches, 2, 3),
     "REGEX_REPLACE": Function(_regex_replace, 3, 4),
     "REGEX_SPLIT": Function(_regex_split, 2, 4),
     "REGEX_TEST": Function(regex_test, 2, 3),
-    "REPEAT": Function(lambda text, count, join="": join.join([to_string(text)] * integer(count)), 2, 3),
+    "REPEAT": Function(_repeat, 2, 3),
     "REVERSE": Function(lambda value: value[::-1] if isinstance(value, list) else to_string(value)[::-1], 1, 1),
     "RIGHT": Function(_right, 2, 2),
-    "RTRIM": Function(lambda text, chars=None: to_string(text).rstrip(chars), 1, 2),
+    "RTRIM": Function(_trim_right, 1, 2),
     "SHA1": _hash("sha1"),
     "SHA256": _hash("sha256"),
     "SHA512": _hash("sha512"),
@@ -214,9 +254,10 @@ TABLE: dict[str, Function] = {
     "STARTS_WITH": Function(_starts_with, 2, 3),
     "SUBSTITUTE": Function(_substitute, 2, 4),
     "SUBSTRING": Function(_substring, 2, 3),
-    "TO_BASE64": Function(lambda text: base64.b64encode(to_string(text).encode()).decode(), 1, 1),
-    "TO_CHAR": Function(lambda code: "".join(map(chr, code if isinstance(code, list) else [code])), 1, 1),
-    "TO_HEX": Function(lambda text: to_string(text).encode().hex(), 1, 1),
+    "SUBSTRING_BYTES": Function(_substring_bytes, 2, 5),
+    "TO_BASE64": Function(lambda text: base64.b64encode(utf8(text)).decode(), 1, 1),
+    "TO_CHAR": Function(_to_char, 1, 1),
+    "TO_HEX": Function(lambda text: utf8(text).hex(), 1, 1),
     "TRIM": Function(_trim, 1, 2),
     "UPPER": Function(lambda text: to_string(text).upper(), 1, 1),
     "UUID": Function(lambda: str(uuid.uuid4()), 0, 0, deterministic=False),

@@ -1,0 +1,162 @@
+"""AQL statements and the cursors of their results. Manual: develop/http-api/queries/aql-queries."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ArangoError
+from .executor import Plan, Result
+from .http_queries import explained
+from .request import Request, Response, Route, shaped, success
+from .statements import QueryOptions, parsed
+
+DEFAULT_BATCH = 1000
+DEFAULT_SECONDS = 30.0
+OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int, "allowRetry": bool}
+BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float, "count": bool, "memoryLimit": int}
+_numbers = itertools.count(time.time_ns())
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A result of which some is still to be fetched; gone once `expires` (monotonic seconds) is over."""
+
+    owner: tuple[str, str]
+    """Database and user."""
+    values: list[Any]
+    batch_size: int
+    envelope: dict[str, Any]
+    seconds: float
+    retry: bool
+    """Whether the latest batch can be asked for again, by its number."""
+    number: str = field(default_factory=lambda: str(next(_numbers)))
+    expires: float = 0.0
+    position: int = 0
+    batch: int = 0
+    latest: Response | None = None
+
+    def page(self, status: int) -> Response:
+        """The next batch."""
+        values = self.values[self.position : self.position + self.batch_size]
+        self.position += len(values)
+        self.batch += 1
+        self.touch()
+        known = {"id": self.number, "nextBatchId": str(self.batch + 1)} if self.has_more else {}
+        page = success(status, **known, hasMore=self.has_more, result=values, **self.envelope)
+        self.latest = page if self.retry else None
+        return page
+
+    @property
+    def has_more(self) -> bool:
+        return self.position < len(self.values)
+
+    def touch(self) -> None:
+        self.expires = time.monotonic() + self.seconds
+
+
+def execute(request: Request) -> Response:
+    started = time.perf_counter()
+    given = request.object(query=str, **BODY_TYPES)
+    text = given.get("query")
+    if not text or not text.strip():
+        raise ArangoError(1502)
+    options = shaped(given.get("options") or {}, **OPTION_TYPES)
+    batch_size = given.get("batchSize", DEFAULT_BATCH)
+    if batch_size is None or batch_size < 1:
+        raise ArangoError(10, message="bad parameter: batchSize has to be positive")
+    prepared = time.perf_counter()
+    parsed(text)
+    phases = {"initializing": prepared - started, "parsing": time.perf_counter() - prepared}
+    result = request.file.statements.run(request, text, given.get("bindVars") or {}, _options(given, options))
+    envelope = _envelope(request, given, options, result, phases)
+    seconds = float(given.get("ttl") or DEFAULT_SECONDS)
+    owner = (request.database, request.user.name)
+    retry = bool(options.get("allowRetry"))
+    return _first(request, Cursor(owner, result.values, batch_size, envelope, seconds, retry))
+
+
+def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
+    return QueryOptions(
+        bool(options.get("fullCount")),
+        bool(options.get("failOnWarning")),
+        float(options.get("maxRuntime") or 0),
+        int(given.get("memoryLimit") or options.get("memoryLimit") or 0),
+    )
+
+
+def _envelope(
+    request: Request, given: dict[str, Any], options: dict[str, Any], result: Result, phases: dict[str, float]
+) -> dict[str, Any]:
+    """What every batch of a result carries along; the measurement of single nodes is not there."""
+    statistics = result.context.statistics(result.seconds)
+    extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
+    level = int(options.get("profile") or 0)
+    if level:
+        extra["profile"] = phases | {"executing": result.seconds}
+    if level > 1:
+        plan: Plan = request.file.statements.plan(request, given["query"], given.get("bindVars") or {})
+        extra["plan"] = explained(plan, parsed(given["query"]).writes)
+        statistics["nodes"] = []
+    counted = {"count": len(result.values)} if given.get("count") else {}
+    return {**counted, "cached": False, "extra": extra}
+
+
+def _first(request: Request, cursor: Cursor) -> Response:
+    page = cursor.page(201)
+    if cursor.has_more:
+        _forget_expired(request)
+        request.file.cursors[cursor.number] = cursor
+    return page
+
+
+def _forget_expired(request: Request) -> None:
+    now = time.monotonic()
+    for number, cursor in list(request.file.cursors.items()):
+        if cursor.expires < now:
+            request.file.cursors.pop(number, None)
+
+
+def _cursor(request: Request, number: str) -> Cursor:
+    cursor: Cursor | None = request.file.cursors.get(number)
+    if cursor is None or cursor.owner != (request.database, request.user.name) or cursor.expires < time.monotonic():
+        raise ArangoError(1600, message=f"cursor not found: {number}")
+    return cursor
+
+
+def more(request: Request, number: str) -> Response:
+    """The next batch; the cursor of a result that is all fetched is gone, unless it can be retried."""
+    cursor = _cursor(request, number)
+    if not cursor.has_more:
+        raise ArangoError(1600, message=f"cursor not found: {number}")
+    page = cursor.page(200)
+    if not (page.body["hasMore"] or cursor.retry):
+        request.file.cursors.pop(number, None)
+    return page
+
+
+def batch(request: Request, number: str, wanted: str) -> Response:
+    """The next batch or, of a cursor that allows it, the latest one again."""
+    cursor = _cursor(request, number)
+    if cursor.latest is not None and wanted == str(cursor.batch):
+        cursor.touch()
+        return Response(200, cursor.latest.body)
+    if cursor.retry and wanted != str(cursor.batch + 1):
+        raise ArangoError(1600, message=f"cursor not found: batch {wanted} of {number}")
+    return more(request, number)
+
+
+def close(request: Request, number: str) -> Response:
+    request.file.cursors.pop(_cursor(request, number).number, None)
+    return success(202, id=number)
+
+
+ROUTES: tuple[Route, ...] = (
+    ("POST", "/_api/cursor", execute),
+    ("POST", "/_api/cursor/{id}", more),
+    ("PUT", "/_api/cursor/{id}", more),
+    ("POST", "/_api/cursor/{id}/{batch}", batch),
+    ("DELETE", "/_api/cursor/{id}", close),
+)

@@ -1,0 +1,208 @@
+"""A database file served over HTTP, as `arangodb` would be: an ASGI application, and uvicorn to run it.
+
+    run(prepare("metadata.db", "127.0.0.1", password="...").database, port=8529)
+
+Every request needs the credentials of one of the file's users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import re
+import secrets
+import zlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+import uvicorn
+
+from . import users
+from .authentication import Authenticator
+from .catalog import SYSTEM
+from .errors import ArangoError
+from .http import Database, open_database, split
+from .request import TRANSACTION_HEADER, Response
+from .rights import PUBLIC, Identity, need_of
+
+Message: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+THREADS = 16
+"""How many requests are worked on at the same time."""
+RESERVED = 4
+"""How many more of these are for requests within stream transactions."""
+MAX_BODY = 512 << 20
+"""Bytes of a request's body, also when it is unpacked."""
+STOP_SECONDS = 10
+JSON = "application/json; charset=utf-8"
+_ONE_TRANSACTION = re.compile(rb"(/_db/[^/]+)?/_api/transaction/[0-9]+(\?.*)?")
+NOBODY = Identity("")
+DEFAULT_PORT = 8529
+PASSWORD_VARIABLE = "ARANGO_ROOT_PASSWORD"
+SECRET_VARIABLE = "ARANGO_JWT_SECRET"
+
+
+class Application:
+    """An ASGI application that answers from a `Database`, whose threads are its own."""
+
+    def __init__(self, database: Database, threads: int = THREADS) -> None:
+        self._database = database
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._reserved = ThreadPoolExecutor(RESERVED, thread_name_prefix="transaction")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (event := (await receive())["type"]) != "lifespan.shutdown":
+            await send({"type": f"{event}.complete"})
+        self._database.queries.kill_all()
+        for pool in (self._threads, self._reserved):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._database.streams.abort_all()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+        body = await _body(receive)
+        pool = self._reserved if _is_in_transaction(scope) else self._threads
+        loop = asyncio.get_running_loop()
+        status, headers, content = await loop.run_in_executor(pool, self._answer, scope, body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+    def _answer(self, scope: Message, body: bytes | None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        try:
+            response = self._handle(scope, body)
+        except ArangoError as error:
+            response = Response(error.status, error.body())
+        return response.status, _headers(response), _content(response)
+
+    def _handle(self, scope: Message, body: bytes | None) -> Response:
+        """Raises what is wrong with a request before it can be handled."""
+        method, path = scope["method"], scope["raw_path"].decode("latin-1").partition("?")[0]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        name, rest = split(path)
+        public = need_of(method, rest) == PUBLIC and (name == SYSTEM or rest.startswith("/_open"))
+        user = NOBODY if public else self._database.authenticator.identify(headers.get("authorization"))
+        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return self._database.handle(method, path, params, headers, _text(body, headers), user)
+
+
+def _is_in_transaction(scope: Message) -> bool:
+    """Such a request finds a thread also while all others wait for the transaction's lock."""
+    named = any(name == TRANSACTION_HEADER.encode() for name, _ in scope["headers"])
+    return named or _ONE_TRANSACTION.fullmatch(scope["raw_path"]) is not None
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body, or None if it is larger than it may be."""
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= MAX_BODY:
+            chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks) if size <= MAX_BODY else None
+
+
+def _text(body: bytes | None, headers: dict[str, str]) -> str | None:
+    if body is None:
+        raise ArangoError(413, message=f"request body too large: at most {MAX_BODY} bytes")
+    try:
+        unpacked = _UNPACK[headers.get("content-encoding", "identity").lower()](body) if body else b""
+        return unpacked.decode() or None
+    except KeyError as error:
+        raise ArangoError(400, message=f"bad parameter: content-encoding {error}") from None
+    except (zlib.error, OSError, EOFError, UnicodeDecodeError) as error:
+        raise ArangoError(400, message=f"bad parameter: the body cannot be read: {error}") from None
+
+
+def _inflate(body: bytes, wbits: int) -> bytes:
+    stream = zlib.decompressobj(wbits)
+    unpacked = stream.decompress(body, MAX_BODY)
+    if stream.unconsumed_tail:
+        raise ArangoError(413, message=f"request body too large: at most {MAX_BODY} bytes")
+    return unpacked + stream.flush()
+
+
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "identity": lambda body: body,
+    "gzip": lambda body: _inflate(body, zlib.MAX_WBITS | 16),
+    "deflate": lambda body: _inflate(body, zlib.MAX_WBITS),
+}
+
+
+def _content(response: Response) -> bytes:
+    if response.body is None:
+        return b""
+    if not response.is_json:
+        return str(response.body).encode()
+    return json.dumps(response.body, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+
+def _headers(response: Response) -> list[tuple[bytes, bytes]]:
+    shown = {"content-type": JSON, **response.headers} if response.body is not None else response.headers
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in shown.items()]
+
+
+# running it
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A database that is ready to be served, and the password that was made up for its root user, if so."""
+
+    database: Database
+    generated: str | None
+
+
+def prepare(path: str | os.PathLike[str], host: str, password: str | None = None, secret: str | None = None) -> Served:
+    """Open a file and see to it that its user `root` has a password.
+
+    Without `password` that is the one the file has, or else a new one.
+    Raises ValueError if others than this machine could connect and nobody has chosen a password.
+    """
+    database = open_database(path)
+    database.authenticator = Authenticator(database.storage, secret)
+    with database.storage.transaction(write=True) as transaction:
+        known = users.find(transaction.sqlite, users.ROOT) is not None
+        if password is None and not known and not is_loopback(host):
+            raise ValueError(f"{host} is not this machine alone: choose a password in ${PASSWORD_VARIABLE} first")
+        generated = secrets.token_urlsafe(18) if password is None and not known else None
+        chosen = password or generated
+        if chosen is not None:
+            users.set_root_password(transaction.sqlite, chosen)
+    return Served(database, generated)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def run(database: Database, host: str = "127.0.0.1", port: int = DEFAULT_PORT, threads: int = THREADS) -> None:
+    """Serve until SIGTERM or SIGINT; requests at work are finished, open transactions aborted."""
+    config = uvicorn.Config(
+        Application(database, threads),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    uvicorn.Server(config).run()
