@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from arangopipe_ops.embedded.errors import ArangoError
 from arangopipe_ops.embedded.functions import FUNCTIONS
-from arangopipe_ops.embedded.http import Database
+from arangopipe_ops.embedded.http import MODULES, Database
 from arangopipe_ops.embedded.parser import parse
 
 CASE = re.compile(r"^(?!//)(.+?)\n=> ", re.MULTILINE)
@@ -27,6 +28,46 @@ VALUES = [
     *("[]", "[1, [2]]", "{}", "{a: 1}", '"x"', '"%"', '"[("', '"2020-01-01"', '"\\ud800"', '"a/b"'),
 ]
 SLOW = {"SLEEP"}
+INTERNAL = 500
+
+ROUTES = [route for name in MODULES for route in import_module(f"arangopipe_ops.embedded.{name}").ROUTES]
+NAMES = [
+    "items",
+    "links",
+    "g",
+    "1",
+    "items/1",
+    "_system",
+    "root",
+    "a%20b",
+    "%00",
+    "%C3%A9",
+    "x",
+    "-1",
+    "99999999999999999999",
+]
+PARAMETERS = ["collection", "waitForSync", "returnNew", "overwriteMode", "type", "vertex", "direction", "rev", "count"]
+ATTRIBUTES = [
+    *(
+        "query",
+        "bindVars",
+        "options",
+        "batchSize",
+        "ttl",
+        "maxRuntime",
+        "memoryLimit",
+        "count",
+        "mode",
+        "extra",
+        "grant",
+    ),
+    *("name", "type", "fields", "unique", "schema", "computedValues", "keyOptions", "expireAfter", "analyzer", "users"),
+    *("_key", "_from", "_to", "collections", "read", "write", "edgeDefinitions", "collection", "from", "to", "user"),
+]
+JSON: list[Any] = [
+    *(None, True, 0, -1, 1.5, 2**63, "", "items", "items/1", "RETURN 1", "FOR i IN items RETURN i", "\x00", [], {}),
+    *([1, "x", None], [["a"]], [{"name": "a"}], {"a": {"b": []}}, {"name": 1}, [{"collection": "links", "from": "x"}]),
+]
 
 
 def mutated(chance: random.Random) -> str:
@@ -61,7 +102,29 @@ def test_nonsense_is_an_error_of_arangodb(tmp_path: Path, make: Any) -> None:
         query = make(chance)
         names = {name: chance.choice([1, "x", None, [1]]) for name in re.findall(r"@(@?\w+)", query)}
         answer = database.handle("POST", "/_api/cursor", body={"query": query, "bindVars": names})
+        assert answer.status != INTERNAL, query
         assert answer.status == 201 or answer.body["errorNum"] > 0, query
+
+
+def requested(chance: random.Random) -> tuple[str, str, dict[str, str], Any]:
+    """Any route with parameters and a body of any shape."""
+    method, path, _ = chance.choice(ROUTES)
+    path = re.sub(r"\{\w+\}", lambda _: chance.choice(NAMES), path)
+    params = {chance.choice(PARAMETERS): chance.choice(["1", "", "items", "x", "-1", "replace"]) for _ in range(3)}
+    body = {chance.choice(ATTRIBUTES): chance.choice(JSON) for _ in range(chance.randint(0, 6))}
+    return method, path, params, chance.choice([body, [body, body], *JSON])
+
+
+def test_nonsense_requests_are_errors_of_arangodb(tmp_path: Path) -> None:
+    """Whatever is sent to whichever route, the answer is a result or an error of the sender."""
+    database, chance = Database(tmp_path / "fuzz.db"), random.Random(20240229)
+    for _ in range(4000):
+        request = requested(chance)
+        answer = database.handle(request[0], request[1], request[2], {}, request[3])
+        assert answer.status != INTERNAL, request
+        if answer.status == 404:
+            database.handle("POST", "/_api/collection", body={"name": "items"})
+            database.handle("POST", "/_api/collection", body={"name": "links", "type": 3})
 
 
 NESTED = {

@@ -61,8 +61,8 @@ def listing(request: Request) -> Response:
 
 
 def create(request: Request) -> Response:
-    given = request.object(**KEPT)
-    name = given.get("name", "")
+    given = request.object(name=str, **KEPT)
+    name = given.get("name") or ""
     properties = _checked({"type": DOCUMENT} | _kept(given, KEPT))
     with request.transaction(write=True) as transaction:
         catalog.create_collection(transaction.sqlite, transaction.catalog, request.database, name, properties)
