@@ -17,6 +17,7 @@ from ..errors import ArangoError, Undefined
 from ..values import dump, is_true, parse, to_string
 from .signature import ANY_NUMBER, Function, integer
 
+_GROUP = re.compile(r"\$(\d)")
 LONGEST = 16 * 1024 * 1024
 """How many characters REPEAT makes at most."""
 
@@ -63,8 +64,10 @@ def _regex_matches(text: Any, pattern: Any, ignore_case: Any = False) -> Any:
 
 
 def _regex_replace(text: Any, pattern: Any, replacement: Any, ignore_case: Any = False) -> str:
-    template = re.sub(r"\$(\d)", r"\\g<\1>", to_string(replacement).replace("\\", "\\\\"))
-    return _pattern(to_string(pattern), is_true(ignore_case)).sub(template, to_string(text))
+    regex, wanted = _pattern(to_string(pattern), is_true(ignore_case)), to_string(replacement)
+    if any(int(group) > regex.groups for group in _GROUP.findall(wanted)):
+        raise Undefined(1543)
+    return regex.sub(_GROUP.sub(r"\\g<\1>", wanted.replace("\\", "\\\\")), to_string(text))
 
 
 def _regex_split(text: Any, pattern: Any, ignore_case: Any = False, limit: Any = None) -> list[Any]:
