@@ -8,6 +8,7 @@ from arangopipe_ops.errors import Misconfigured
 from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Lineage, LineageNode, Schema
 
 _NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 60, 60, 4
+_BOX_WIDTH, _BOX_ITEMS, _TOOLTIP_LENGTH = 34, 3, 400
 _FILLS = ("#dbeafe", "#dcfce7", "#ccfbf1", "#fef3c7", "#e5e7eb", "#ede9fe", "#fae8ff", "#fee2e2", "#ffedd5")
 
 
@@ -40,8 +41,9 @@ def dot(lineage: Lineage, schema: Schema = SCHEMA) -> str:
         '  edge [fontname="Helvetica", fontsize=9, color="#94a3b8", fontcolor="#64748b", arrowsize=0.7];',
     ]
     for node in lineage["nodes"]:
-        label = "\\n".join(_dot_text(part) for part in (node["kind"], _name(node), summary(node, schema)) if part)
-        looks = {"label": label, "tooltip": _dot_text(node["_id"]), "fillcolor": _fill(node, schema)}
+        label = "\\n".join(_dot_text(line) for line in _box(node, schema))
+        tooltip = _dot_text(f"{_clipped(node['name'], _TOOLTIP_LENGTH)} ({node['_id']})")
+        looks = {"label": label, "tooltip": tooltip, "fillcolor": _fill(node, schema)}
         if node["_id"] == lineage["start"]:
             looks["penwidth"] = "2.5"
         attributes = ", ".join(f'{name}="{value}"' for name, value in looks.items())
@@ -56,7 +58,7 @@ def mermaid(lineage: Lineage, schema: Schema = SCHEMA) -> str:
     short = {node["_id"]: f"n{i}" for i, node in enumerate(lineage["nodes"])}
     rows = ["flowchart LR"]
     for node in lineage["nodes"]:
-        parts = [_mermaid_text(part) for part in (node["kind"], _name(node), summary(node, schema)) if part]
+        parts = [_mermaid_text(line) for line in _box(node, schema)]
         rows.append(f'  {short[node["_id"]]}["{"<br/>".join(parts)}"]')
     rows += [f"  {short[e['upstream']]} -->|{e['edge']}| {short[e['downstream']]}" for e in lineage["edges"]]
     return "\n".join(rows)
@@ -73,11 +75,21 @@ def svg(lineage: Lineage, schema: Schema = SCHEMA) -> bytes:
 
 def summary(node: LineageNode, schema: Schema = SCHEMA) -> str:
     """Return the few attributes that say most about a node, as `name value` pairs."""
+    return _clipped(", ".join(_told(node, schema)[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
+
+
+def _told(node: LineageNode, schema: Schema) -> list[str]:
     type_ = schema.node(node["kind"])
     document = node["document"]
     told = type_.shows or [name for name in sorted(document) if _telling(name, document, type_.identity)]
-    pairs = [f"{name} {_short(document[name])}" for name in told if document.get(name) is not None]
-    return _clipped(", ".join(pairs[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
+    return [f"{name} {_short(document[name])}" for name in told if document.get(name) is not None]
+
+
+def _box(node: LineageNode, schema: Schema) -> list[str]:
+    """Return the lines in a node's box: kind, name, version and what says most about it."""
+    version = node["document"].get("version")
+    told = [*([f"version {version}"] if version else []), *_told(node, schema)[:_BOX_ITEMS]]
+    return [node["kind"], _shortened(node["name"], _BOX_WIDTH), *(_clipped(line, _BOX_WIDTH) for line in told)]
 
 
 def _telling(name: str, document: Mapping[str, Any], identity: Sequence[str]) -> bool:
@@ -110,7 +122,7 @@ def _line(node: LineageNode, schema: Schema) -> str:
 
 def _name(node: LineageNode) -> str:
     version = node["document"].get("version")
-    return _shortened(node["name"]) + (f" @{_clipped(str(version), 16)}" if version else "")
+    return _shortened(node["name"], _NAME_LENGTH) + (f" @{_clipped(str(version), 16)}" if version else "")
 
 
 def _short(value: Any) -> str:
@@ -119,11 +131,10 @@ def _short(value: Any) -> str:
     return f"{len(value)}" if isinstance(value, list) else str(value)
 
 
-def _shortened(name: str) -> str:
+def _shortened(name: str, length: int) -> str:
     """Return a name of bearable length; names that orchestrators make differ at their ends."""
     name = " ".join(name.split())
-    half = _NAME_LENGTH // 2
-    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length // 2 - 1) :]}"
 
 
 def _clipped(text: str, length: int) -> str:

@@ -56,6 +56,16 @@ def test_the_svg_shows_names_as_they_are(awkward: Lineage) -> None:
     assert " ".join(AWKWARD.split()) in texts
 
 
+def test_a_box_stays_narrow_and_its_tooltip_says_all(store: Store) -> None:
+    """A long name is shortened in its box and whole in the tooltip."""
+    pytest.importorskip("pygraphviz")
+    name = "train_and_record/manual__2026-11-23T09:03:06.540548+00:00/log_run/0"
+    text = drawing.svg(store.lineage(store.write(stages.register_project(name)))).decode()
+    assert "train_and_record/" in text
+    assert f"{name} (project/" in text.replace("&#45;", "-")
+    assert f">{name}<" not in text.replace("&#45;", "-")
+
+
 def test_mermaid_names_every_node(awkward: Lineage) -> None:
     """Mermaid's flowchart holds a line per node and edge, with markup escaped."""
     text = drawing.mermaid(awkward)
