@@ -158,11 +158,11 @@ def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> None:
-    application, version = _identity(connection)
-    if application == 0 and _is_empty(connection):
+    if _is_empty(connection) and _identity(connection)[0] == 0:
         _switch_to_wal(connection, deadline)
         _create(connection)
-        application, version = _identity(connection)
+    # Read only now: a file that was not empty above may have been created by another process just before.
+    application, version = _identity(connection)
     if application != APPLICATION_ID:
         raise ArangoError(1224, message=f"{path} is not an embedded ArangoDB file, choose another path")
     if version > SCHEMA_VERSION:
