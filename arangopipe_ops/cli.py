@@ -121,7 +121,8 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _find(options: argparse.Namespace) -> None:
-    for document in _store(options).find(options.kind, limit=options.limit, **_pairs(options.where)):
+    found = _store(options).search(options.kind, _pairs(options.where), limit=options.limit, count=False)
+    for document in found["nodes"]:
         name = document.get(SCHEMA.node(options.kind).name, document["_key"])
         _say("\t".join((document.get("created") or "", str(name), document.get("version", ""), document["_id"])))
 

@@ -27,16 +27,18 @@ class NotFound(ArangopipeError):
 
 
 class Conflict(ArangopipeError):
-    """The same identity is already stored with different content; nothing was written.
+    """What is stored is not what the write takes for granted; nothing was written.
 
     `id` is the stored document's, `attributes` are the names whose values differ.
     """
 
-    def __init__(self, id: str, attributes: Sequence[str]) -> None:
+    def __init__(self, id: str, attributes: Sequence[str], problem: str | None = None) -> None:
         self.id = id
         self.attributes = list(attributes)
         super().__init__(
-            f"{id} is already stored with different content in: {', '.join(self.attributes)}. "
+            f"{id} {problem}"
+            if problem
+            else f"{id} is already stored with different content in: {', '.join(self.attributes)}. "
             "Give it a version of its own, or choose on_conflict='revise' or 'keep'."
         )
 

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
 from enum import Enum
 from os import PathLike, fspath
@@ -98,6 +98,28 @@ class Schema:
             raise Invalid("edge", f"{name!r} is not one of {', '.join(self.edges)}")
         return self.edges[name]
 
+    def has(self, kind: str) -> bool:
+        """Return whether a node type is known, by kind or by collection name."""
+        return kind in self.nodes or kind in self._by_collection
+
+    def extended(self, nodes: Sequence[NodeType], edges: Sequence[EdgeType]) -> "Schema":
+        """Return this schema with further types; one that has the name of its own takes its place.
+
+        Raises Invalid for a collection that two types share, and an edge whose ends are not known.
+        """
+        schema = Schema(
+            {**self.nodes, **{node.kind: node for node in nodes}}, {**self.edges, **{edge.name: edge for edge in edges}}
+        )
+        names = [AUDIT, *(node.collection for node in schema.nodes.values()), *schema.edges]
+        for name in names:
+            if names.count(name) > 1:
+                raise Invalid(name, "is the collection of two types; choose another name")
+            if not _COLLECTION.fullmatch(name):
+                raise Invalid(name, "is not a collection's name: a letter, then letters, digits, _ and -")
+        for edge in edges:
+            schema.node(edge.source), schema.node(edge.target)
+        return schema
+
     @property
     def _by_collection(self) -> dict[str, NodeType]:
         return {node.collection: node for node in self.nodes.values()}
@@ -105,7 +127,12 @@ class Schema:
     def indexes(self) -> dict[str, list[Index]]:
         """Return the secondary indexes of every collection."""
         wanted = {
-            node.collection: [Index((node.name, "created")), Index(("created",)), *node.indexes]
+            node.collection: [
+                Index((node.name, "created")),
+                Index(("created", "_key")),
+                Index(("archived",), sparse=True),
+                *node.indexes,
+            ]
             for node in self.nodes.values()
         }
         wanted |= {edge.name: edge.indexes for edge in self.edges.values() if edge.indexes}
@@ -113,7 +140,7 @@ class Schema:
 
 
 _NAMED = ("name", "version")
-_TAGS = (Index(("tag",), sparse=True), Index(("deployment_tag",), sparse=True))
+_TAGS = tuple(Index((name,), sparse=True) for name in ("tag", "deployment_tag", "tags[*]"))
 
 SCHEMA = Schema(
     nodes={
@@ -174,10 +201,36 @@ SCHEMA = Schema(
     },
 )
 
+_COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,255}")
+
+
+def extension(schema: Schema) -> Document:
+    """Return what a schema has beyond `SCHEMA`, as plain JSON."""
+    return {
+        "nodes": [asdict(node) for kind, node in schema.nodes.items() if SCHEMA.nodes.get(kind) != node],
+        "edges": [asdict(edge) for name, edge in schema.edges.items() if SCHEMA.edges.get(name) != edge],
+    }
+
+
+def extended(extension: Mapping[str, Any] | None) -> Schema:
+    """Return `SCHEMA` with an `extension`."""
+    if extension is None:
+        return SCHEMA
+    return SCHEMA.extended(
+        [_node_type(node) for node in extension["nodes"]], [EdgeType(**edge) for edge in extension["edges"]]
+    )
+
+
+def _node_type(node: Mapping[str, Any]) -> NodeType:
+    indexes = tuple(Index(**{**index, "fields": tuple(index["fields"])}) for index in node["indexes"])
+    return NodeType(**{**node, "identity": tuple(node["identity"]), "shows": tuple(node["shows"]), "indexes": indexes})
+
+
 ANNOTATIONS = ("description", "owner", "tags", "tag", "deployment_tag")
 """Attributes that say something about a node without being what it is: they never make a new version."""
 
-_OWN = {"created", "revised", "digest", "provenance", "active_slot"}
+OWN = ("created", "revised", "archived", "digest", "provenance", "slot", "active_slot")
+"""Attributes that the store sets."""
 
 
 class Ref(TypedDict):
@@ -413,13 +466,17 @@ def sure_key(kind: str, reference: Any, schema: Schema = SCHEMA) -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """A node to write. `content` decides the digest (and a missing version), `notes` are its annotations."""
+    """A node to write. `content` decides the digest (and a missing version), `notes` are its annotations.
+
+    Of the nodes with the same `slot` one is active.
+    """
 
     type: NodeType
     key: str
     content: Mapping[str, Any]
     notes: Mapping[str, Any] = field(default_factory=dict)
-    active_slot: str | None = None
+    slot: str | None = None
+    active: bool = False
 
     @property
     def id(self) -> str:
@@ -458,13 +515,14 @@ class Stage:
         attributes: Mapping[str, Any],
         *,
         key: str | None = None,
-        active_slot: str | None = None,
+        slot: str | None = None,
+        active: bool = False,
     ) -> Node:
         """Add a node and return it, for use as the end of an edge.
 
         A versioned node without `version` gets the digest of its content as its version. Attributes that are
-        None are left out. `key` is for a node that has its owner's identity. Of the nodes with the same
-        `active_slot` one is active: writing another archives it. Raises Invalid.
+        None are left out. `key` is for a node that has its owner's identity. Of the nodes with the same `slot`
+        one is active: writing another active one archives it. Raises Invalid.
         """
         type_ = self.schema.node(kind)
         values = _checked(type_, attributes)
@@ -472,7 +530,7 @@ class Stage:
         if type_.versioned and "version" not in values:
             values["version"] = digest(values)[:16]
         identity = [_identifying(type_, name, values) for name in type_.identity]
-        node = Node(type_, key or key_of(type_.kind, identity), values, notes, active_slot)
+        node = Node(type_, key or key_of(type_.kind, identity), values, notes, slot, active)
         return self._keep(node)
 
     def _keep(self, node: Node) -> Node:
@@ -499,7 +557,7 @@ class Stage:
 def _checked(type_: NodeType, attributes: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in attributes.items() if value is not None}
     for name in given:
-        if name in _OWN or str(name).startswith("_"):
+        if name in OWN or str(name).startswith("_"):
             raise Invalid(f"{type_.kind}.{name}", "is set by the store; choose another name")
     values: dict[str, Any] = canonical(given, type_.kind)
     if (size := len(canonical_text(values).encode())) > MAX_DOCUMENT_BYTES:

@@ -131,8 +131,8 @@ def register_deployment(
         raise Invalid("Deployment.status", f"{status!r} is not scheduled, active or archived")
     stage = Stage()
     known = {"environment": environment, "status": status, "project": _spelled("Project", project)}
-    slot = digest([sure_key("Project", project), environment])[:32] if status == "active" else None
-    node = stage.add("Deployment", {"tag": tag, **known, **attributes}, active_slot=slot)
+    slot = digest([sure_key("Project", project), environment])[:32]
+    node = stage.add("Deployment", {"tag": tag, **known, **attributes}, slot=slot, active=status == "active")
     stage.link("deployment_model", node, model)
     for reference in _each(featureset):
         stage.link("deployment_featureset", node, reference)

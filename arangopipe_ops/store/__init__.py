@@ -1,0 +1,387 @@
+"""Read and write the metadata graph: every write is one request that carries one AQL statement."""
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from arangopipe_ops import model
+from arangopipe_ops.errors import ArangopipeError, Conflict, Invalid, NotFound
+from arangopipe_ops.model import (
+    ANNOTATIONS,
+    AUDIT,
+    OWN,
+    SCHEMA,
+    Document,
+    Lineage,
+    LineageNode,
+    Node,
+    NodeType,
+    Ref,
+    Schema,
+    Stage,
+    Target,
+)
+from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
+from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
+from arangopipe_ops.store.execution import contended, driver_errors, execute
+from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
+from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
+from arangopipe_ops.store.revision import Change, revision_text
+from arangopipe_ops.store.search import Page, Search, Where
+from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, look_up
+from arangopipe_ops.store.writing import Groups, write_text
+
+if TYPE_CHECKING:
+    from arango.database import StandardDatabase
+
+__all__ = ["Change", "Comparison", "Deletion", "Event", "OnConflict", "Page", "Store", "Where", "driver_errors"]
+
+OnConflict = Literal["fail", "keep", "revise"]
+
+
+class Store:
+    """The metadata graph in one database.
+
+    `provenance` is stored with everything this store writes: who runs, through what (`python`, `airflow`,
+    `kfp`), and the orchestrator's ids. A statement that meets another writer's is tried again, with growing
+    pauses, for `patience` seconds. Node and edge types that users added to the graph are known without further
+    ado; a `schema` says that there are only those it has. All methods raise the errors of
+    `arangopipe_ops.errors` and no others.
+    """
+
+    def __init__(
+        self,
+        db: "StandardDatabase",
+        *,
+        schema: Schema | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self.db = db
+        self.patience = patience
+        self.schema = schema or SCHEMA
+        self.provenance = model.canonical(_this_process() | dict(provenance or {}), "provenance")
+        self._fixed = schema is not None
+
+    def query(self, text: str, binds: Document | None = None) -> list[Any]:
+        """Return the rows of an AQL statement, in one request for each 1,000 of them."""
+        return execute(self.db, text, binds or {}, self.patience)
+
+    # --- writing
+
+    def stage(self) -> Stage:
+        """Return an empty stage that knows the types users added to this graph."""
+        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+        return Stage(self.schema)
+
+    def write(self, stage: Stage, *, on_conflict: OnConflict = "fail", reason: str | None = None) -> Ref:
+        """Write a stage, whole or not at all, and return a reference to its first node. See `write_all`."""
+        if not stage.nodes:
+            raise Invalid("stage", "has no node; use write_all for a stage of edges alone")
+        return self.write_all(stage, on_conflict=on_conflict, reason=reason)[0]
+
+    def write_all(self, stage: Stage, *, on_conflict: OnConflict = "fail", reason: str | None = None) -> list[Ref]:
+        """Write a stage, whole or not at all, and return a reference to each of its nodes.
+
+        Writing the same stage again changes nothing. A node or edge that is stored with different content is
+        refused (`fail`), left as it is (`keep`), or replaced with the old content kept in the audit (`revise`).
+        `reason` is kept in the audit too. Raises NotFound for an edge that leads nowhere, Conflict, Unavailable.
+        """
+        if on_conflict not in ("fail", "keep", "revise"):
+            raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
+        groups = Groups(stage)
+        binds = groups.binds() | self._entry(reason)
+        binds |= {"on_conflict": on_conflict, "provenance": self.provenance}
+        [answer] = self.query(write_text(*groups.shape), binds)
+        self._refuse(groups, answer)
+        verbs = dict(zip(groups.written(), chain.from_iterable(answer["verbs"]), strict=True))
+        return [_ref(node, verbs[node.id] == "create") for node in stage.nodes]
+
+    def annotate(self, reference: Any, kind: str | None = None, *, reason: str | None = None, **notes: Any) -> Change:
+        """Set annotations (description, owner, tags, tag, deployment_tag) of a node; None removes one."""
+        for name in notes.keys() - set(ANNOTATIONS):
+            raise Invalid(name, f"is not an annotation, which are {', '.join(ANNOTATIONS)}; register the node again")
+        given = {name: value for name, value in notes.items() if value is not None}
+        binds = {"notes": model.canonical(given), "dropped": sorted(notes.keys() - given.keys())}
+        return self._revise("annotate", reference, kind, reason, binds)
+
+    def archive(self, reference: Any, kind: str | None = None, *, reason: str | None = None) -> Change:
+        """Hide a node from searches and from look-ups by name; lineage and its `_id` still lead to it."""
+        return self._revise("archive", reference, kind, reason)
+
+    def restore(self, reference: Any, kind: str | None = None, *, reason: str | None = None) -> Change:
+        """Undo `archive`."""
+        return self._revise("restore", reference, kind, reason)
+
+    def promote(self, deployment: Any, *, over: Any = None, reason: str | None = None, dry_run: bool = False) -> Change:
+        """Make a registered deployment the active one of its project and environment, and archive the other.
+
+        `over` is the deployment that is thought to be active: if another one is by now, nothing happens and
+        Conflict is raised, as it is for one of two promotions at once. With `dry_run` nothing is written.
+        """
+        expected = model.target("Deployment", over, self.schema) if over is not None else None
+        check = {"checked": over is not None, "key": expected and expected.key, "name": expected and expected.name}
+        return self._revise("promote", deployment, "Deployment", reason, {"over": check}, dry_run=dry_run)
+
+    def retire(self, deployment: Any, *, reason: str | None = None, dry_run: bool = False) -> Change:
+        """End a deployment; its project then has no active one in that environment."""
+        return self._revise("retire", deployment, "Deployment", reason, dry_run=dry_run)
+
+    def plan_deletion(self, reference: Any, kind: str | None = None) -> Deletion:
+        """Return what deleting a node would take with it, and what would dangle; nothing is changed."""
+        target = self._target(reference, kind)
+        found = self._look_up(target)
+        answer = self._of_all_kinds(lambda schema: plan_text(schema, schema.node(target.collection)), **found)
+        _found(answer["found"], target)
+        return deletion(answer, self.schema)
+
+    def delete(self, plan: Deletion, *, reason: str | None = None) -> None:
+        """Carry out a plan of `plan_deletion`, in one request; the audit keeps what it removes.
+
+        Raises Conflict if the graph has changed since, and Invalid for an active deployment: retire it first.
+        """
+        target = self._target(plan["removes"][0], None)
+        if plan["active"]:
+            raise Invalid(plan["removes"][0], "is an active deployment; retire it first")
+        text, binds = delete_text(self.schema, self.schema.node(target.collection))
+        binds |= self._look_up(target) | self._entry(reason) | {"expected": plan["expected"]}
+        [answer] = self.query(text, binds)
+        _found(answer["found"], target)
+        if not answer["removed"]:
+            raise Conflict(plan["removes"][0], [], "or what hangs on it has changed since the plan; make a new plan")
+
+    # --- reading
+
+    def get(self, reference: Any, kind: str | None = None, *, as_of: Any = None) -> Document:
+        """Return one node's document, or what it was at a time. `kind` is needed where the reference is a name.
+
+        Raises NotFound, also for a node that did not exist at that time.
+        """
+        target = self._target(reference, kind)
+        text, binds = f"RETURN {LOOK_UP}", self._look_up(target)
+        if as_of is not None:
+            text, binds = AS_OF, binds | {"@audit": AUDIT, "id": _id(target), "at": model.moment(as_of, "as_of")}
+        [found] = self.query(text, binds)
+        if found is None:
+            raise NotFound([f"{target} as of {binds['at']}" if as_of is not None else str(target)])
+        return dict(found)
+
+    def search(
+        self,
+        kind: str | None = None,
+        where: Where | None = None,
+        *,
+        text: str | None = None,
+        since: Any = None,
+        until: Any = None,
+        archived: bool = False,
+        order_by: str = "created",
+        descending: bool = True,
+        limit: int = 100,
+        cursor: str | None = None,
+        count: bool = True,
+    ) -> Page:
+        """Return a page of the nodes of a kind, or of all kinds, that meet all conditions, the newest first.
+
+        `text` are words that all stand in name, description or tags; `since` (included) and `until` (not) are
+        times of registration. The page's `cursor` leads to the next one of the same search. Archived nodes are
+        left out unless asked for. One request; what is compared with an index costs no scan (docs/store.md).
+        """
+        times = {name: model.moment(at, name) for name, at in (("since", since), ("until", until)) if at is not None}
+        search = Search(
+            kind,
+            where or {},
+            text,
+            times.get("since"),
+            times.get("until"),
+            archived,
+            order_by,
+            descending,
+            limit,
+        )
+        if kind is not None:
+            text_, binds = search.statement([self._type(kind)], cursor, count)
+            return search.page(self.query(text_, binds)[0])
+        return search.page(self._of_all_kinds(lambda schema: search.statement([*schema.nodes.values()], cursor, count)))
+
+    def lineage(
+        self,
+        reference: Any,
+        *,
+        kind: str | None = None,
+        direction: Direction = "both",
+        depth: int = 100,
+        kinds: Sequence[str] | None = None,
+    ) -> Lineage:
+        """Return what influenced a node (upstream), what it influenced (downstream), or both.
+
+        With every run and deployment come its newest facts: parameters, performance in development, serving
+        performance. `depth` bounds the edges from the start; `kinds` keeps only nodes of those kinds.
+        Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        if direction not in SIDES:
+            raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
+        found = self._look_up(target)
+        answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
+        _found(answer["start"], target)
+        wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
+        return lineage_of(answer, self.schema, wanted)
+
+    def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
+        """Return everything that depends on a node: what it influenced, and the models of the runs among them.
+
+        Nearest first. The lineage follows influence, which leads from a model to its runs; here the way back
+        counts as well, since a model learned from what its run read.
+        """
+        target = self._target(reference, kind)
+        found = self._look_up(target)
+        answer = self._of_all_kinds(lambda schema: impact_text(schema), **found, depth=100)
+        _found(answer["start"], target)
+        return lineage_of(answer, self.schema, set(self.schema.nodes))["nodes"][1:]
+
+    def compare(self, runs: Sequence[Any]) -> Comparison:
+        """Return runs side by side: parameters, metrics, data, and what else the runs tell of themselves."""
+        targets = [model.target("Run", run, self.schema) for run in runs]
+        rows = self.query(COMPARE, {"runs": [{"key": target.key, "name": target.name} for target in targets]})
+        missing = [str(target) for target, row in zip(targets, rows, strict=True) if row["run"] is None]
+        if missing:
+            raise NotFound(missing)
+        return comparison(rows)
+
+    def history(self, reference: Any, kind: str | None = None, *, limit: int = 100) -> list[Event]:
+        """Return the writes that touched a node, newest first: when, by whom, why, and what they changed.
+
+        A deleted node is looked up by its `_id`. Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        binds = self._look_up(target) | {"@audit": AUDIT, "id": _id(target), "limit": limit}
+        [answer] = self.query(HISTORY, binds)
+        if answer["found"] is None and not answer["events"]:
+            raise NotFound([str(target)])
+        return list(events(answer))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many nodes and edges there are, by collection."""
+        return dict(self._of_all_kinds(_counts)["counts"])
+
+    # --- inside
+
+    def _revise(
+        self,
+        change: str,
+        reference: Any,
+        kind: str | None,
+        reason: str | None,
+        binds: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Change:
+        target = self._target(reference, kind)
+        given = self._look_up(target) | self._entry(reason) | dict(binds or {}) | {"dry_run": dry_run}
+        patience = 0.0 if change == "promote" else self.patience
+        try:
+            [answer] = execute(self.db, revision_text(change), given, patience)
+        except ArangopipeError as error:
+            if change == "promote" and contended(error):
+                raise Conflict(str(target), ["active_slot"], "lost against another promotion; look again") from error
+            raise
+        _found(answer["found"], target)
+        if answer["refusal"] == "slot":
+            raise Invalid(answer["found"]["_id"], "names no project and environment; register it again with them")
+        if answer["refusal"]:
+            problem = f"is not promoted: the active deployment is not the expected one but {answer['refusal']}"
+            raise Conflict(answer["found"]["_id"], ["active_slot"], problem)
+        return Change(nodes=answer["nodes"][::-1] or [answer["found"]], replaced=answer["replaced"][::-1])
+
+    def _entry(self, reason: str | None) -> Document:
+        """Return what a statement binds to leave an entry in the audit."""
+        entry = {"_key": uuid4().hex, "provenance": self.provenance}
+        return {"@audit": AUDIT, "audit": entry | ({"reason": reason} if reason else {})}
+
+    def _refuse(self, groups: Groups, answer: Document) -> None:
+        """Raise what stopped the write, if anything did."""
+        if answer["missing"]:
+            raise NotFound([str(groups.targets[token]) for token in answer["missing"]])
+        for old in answer["conflicts"]:
+            raise Conflict(old["_id"], _differences(_content(old), groups.content(old)))
+
+    def _of_all_kinds(self, statement: Callable[[Schema], tuple[str, Document]], **binds: Any) -> Document:
+        """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
+        while True:
+            text, named = statement(self.schema)
+            [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            if not self._learned(answer["extension"]):
+                return dict(answer)
+
+    def _learned(self, extension: Mapping[str, Any] | None) -> bool:
+        """Take over the types that users added to the graph; return whether any were new."""
+        schema = self.schema if self._fixed else model.extended(extension)
+        known, self.schema = self.schema == schema, schema
+        return not known
+
+    def _type(self, kind: str) -> NodeType:
+        if not self.schema.has(kind):
+            self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+        return self.schema.node(kind)
+
+    def _target(self, reference: Any, kind: str | None) -> Target:
+        if kind is None:
+            text = reference.get("_id") if isinstance(reference, Mapping) else reference
+            kind, slash, _ = str(text).partition("/")
+            if not slash:
+                raise Invalid("kind", f"is needed to look up {reference!r}: it is neither a Ref nor an _id")
+        return model.target(self._type(kind).kind, reference, self.schema)
+
+    def _look_up(self, target: Target) -> Document:
+        return look_up(self.schema.node(target.collection), target)
+
+
+def _this_process() -> Document:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's uid without an entry in the password file
+        user = None
+    return {"through": "python", "user": user, "host": socket.gethostname()}
+
+
+def _ref(node: Node, created: bool) -> Ref:
+    return Ref(
+        schema_version=model.SCHEMA_VERSION,
+        kind=node.type.kind,
+        _id=node.id,
+        _key=node.key,
+        name=node.content[node.type.name],
+        version=node.content.get("version") if node.type.versioned else None,
+        created=created,
+    )
+
+
+def _id(target: Target) -> str | None:
+    return f"{target.collection}/{target.key}" if target.key else None
+
+
+def _found(found: Any, target: Target) -> None:
+    if found is None:
+        raise NotFound([str(target)])
+
+
+def _content(document: Mapping[str, Any]) -> Document:
+    apart = {*OWN, *ANNOTATIONS}
+    return {name: value for name, value in document.items() if name not in apart and not name.startswith("_")}
+
+
+def _differences(old: Document, new: Document) -> list[str]:
+    """Return the attributes that are not the same JSON; in Python alone True would equal 1."""
+    texts = [{name: model.canonical_text(value) for name, value in document.items()} for document in (old, new)]
+    return sorted(name for name in old | new if texts[0].get(name) != texts[1].get(name))
+
+
+def _counts(schema: Schema) -> tuple[str, Document]:
+    names = [node.collection for node in schema.nodes.values()] + list(schema.edges)
+    entries = ", ".join(f"[@name{i}]: LENGTH(@@c{i})" for i in range(len(names)))
+    binds = {f"name{i}": name for i, name in enumerate(names)} | {f"@c{i}": name for i, name in enumerate(names)}
+    return f"RETURN {{counts: {{{entries}}}, extension: {EXTENSION}}}", binds
