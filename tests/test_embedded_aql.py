@@ -65,21 +65,22 @@ def graph(tmp_path: Path) -> Any:
 
 
 TRAVERSALS = [
-    ("1..3 OUTBOUND 'places/a' roads", ["b", "c", "d", "c", "d", None]),
+    ("1..3 OUTBOUND 'places/a' roads", ["c", "d", None, "b", "c", "d"]),
     ("1..2 OUTBOUND 'places/a' roads OPTIONS {order: 'bfs'}", ["b", "c", "c", "d"]),
     ("0..9 OUTBOUND 'places/a' roads OPTIONS {order: 'bfs', uniqueVertices: 'global'}", ["a", "b", "c", "d", None]),
-    ("1..1 INBOUND 'places/c' roads", ["b", "a"]),
-    ("1..1 ANY 'places/c' roads", ["d", "b", "a"]),
-    ("2 OUTBOUND 'places/a' roads", ["c", "d"]),
+    ("1..1 INBOUND 'places/c' roads", ["a", "b"]),
+    ("1..1 ANY 'places/c' roads", ["a", "b", "d"]),
+    ("1..1 ANY 'places/c' roads OPTIONS {order: 'bfs'}", ["d", "b", "a"]),
+    ("2 OUTBOUND 'places/a' roads", ["d", "c"]),
     ("OUTBOUND {_id: 'places/b'} roads", ["c"]),
     ("1..3 OUTBOUND 'places/missing' roads", []),
-    ("1..3 OUTBOUND 'places/a' roads PRUNE v._key == 'c'", ["b", "c", "c"]),
+    ("1..3 OUTBOUND 'places/a' roads PRUNE v._key == 'c'", ["c", "b", "c"]),
 ]
 
 
 @pytest.mark.parametrize(("walk", "expected"), TRAVERSALS)
 def test_traversal_visits_in_order(graph: Any, walk: str, expected: list[str | None]) -> None:
-    """A traversal emits the vertices of its order and options, and null for a missing vertex."""
+    """A traversal emits the vertices of its order and options, depth first the latest edge first, null if missing."""
     assert list(graph.aql.execute(f"FOR v IN {walk} RETURN v._key")) == expected
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 import random
 import statistics
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from ..errors import ArangoError, Undefined
@@ -82,16 +84,39 @@ def _random_integer(low: Any, high: Any) -> int:
     return random.randint(integer(low), integer(high))
 
 
+def _added(values: list[Any]) -> Any:
+    """One after the other, as a server adds; some versions of Python's `sum` round otherwise."""
+    return reduce(operator.add, values, 0)
+
+
+def _deviations(values: list[Any]) -> float:
+    """The sum of the squares of the distances from the mean, by Welford's method, which rounds as a server does."""
+    mean = total = 0.0
+    for count, value in enumerate(values, start=1):
+        distance = value - mean
+        mean += distance / count
+        total += distance * (value - mean)
+    return total
+
+
 def _root(operation: Callable[[list[Any]], float]) -> Callable[[list[Any]], float]:
     return lambda values: math.sqrt(operation(values))
 
 
-_population = _of_numbers(statistics.pvariance)
-_sample = _of_numbers(statistics.variance, at_least=2)
-_population_deviation = _of_numbers(_root(statistics.pvariance))
-_sample_deviation = _of_numbers(_root(statistics.variance), at_least=2)
-_average = _of_numbers(lambda values: math.fsum(values) / len(values))
-_sum = _of_numbers(sum, at_least=0)
+def _of_population(values: list[Any]) -> float:
+    return _deviations(values) / len(values)
+
+
+def _of_sample(values: list[Any]) -> float:
+    return _deviations(values) / (len(values) - 1)
+
+
+_population = _of_numbers(_of_population)
+_sample = _of_numbers(_of_sample, at_least=2)
+_population_deviation = _of_numbers(_root(_of_population))
+_sample_deviation = _of_numbers(_root(_of_sample), at_least=2)
+_average = _of_numbers(lambda values: _added(values) / len(values))
+_sum = _of_numbers(_added, at_least=0)
 
 TABLE: dict[str, Function] = {
     "ABS": Function(_of_number(abs), 1, 1),
