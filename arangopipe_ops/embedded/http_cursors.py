@@ -59,6 +59,8 @@ class Cursor:
 
 def execute(request: Request) -> Response:
     started = time.perf_counter()
+    if not request.raw:
+        raise ArangoError(1502)
     given = request.object(query=str, **BODY_TYPES)
     text = given.get("query")
     if not text or not text.strip():
@@ -153,8 +155,13 @@ def close(request: Request, number: str) -> Response:
     return success(202, id=number)
 
 
+def unnamed(request: Request) -> Response:
+    raise ArangoError(400, message="expecting POST /_api/cursor/<cursor-id>")
+
+
 ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/cursor", execute),
+    ("PUT", "/_api/cursor", unnamed),
     ("POST", "/_api/cursor/{id}", more),
     ("PUT", "/_api/cursor/{id}", more),
     ("POST", "/_api/cursor/{id}/{batch}", batch),
