@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ArangoError, Undefined
 from ..values import encode, number, to_number
 from .ranges import MAX_RANGE, span
-from .signature import Function, array, integer, numbers
+from .signature import Function, array, numbers
 
 
 def _of_number(operation: Callable[..., float]) -> Callable[..., Any]:
@@ -78,12 +78,6 @@ def _range(first: Any, last: Any, step: Any = None) -> list[Any]:
     return [number(start + at * size) for at in range(steps + 1)]
 
 
-def _random_integer(low: Any, high: Any) -> int:
-    if integer(low) > integer(high):
-        raise Undefined(1542)
-    return random.randint(integer(low), integer(high))
-
-
 def _added(values: list[Any]) -> Any:
     """One after the other, as a server adds; some versions of Python's `sum` round otherwise."""
     return reduce(operator.add, values, 0)
@@ -145,7 +139,6 @@ TABLE: dict[str, Function] = {
     "RADIANS": Function(_of_number(math.radians), 1, 1),
     "RANDOM": Function(random.random, 0, 0, deterministic=False),
     "RAND": Function(random.random, 0, 0, deterministic=False),
-    "RANDOM_INT": Function(_random_integer, 2, 2, deterministic=False),
     "RANGE": Function(_range, 2, 3),
     "ROUND": Function(_of_number(lambda value: math.floor(value + 0.5)), 1, 1),
     "SIN": Function(_of_number(math.sin), 1, 1),
