@@ -94,6 +94,8 @@ def _envelope(
 ) -> dict[str, Any]:
     """What every batch of a result carries along; the measurement of single nodes is not there."""
     statistics = result.context.statistics(result.seconds)
+    if options.get("fullCount"):
+        statistics.setdefault("fullCount", len(result.values))
     extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
     level = int(options.get("profile") or 0)
     if level:
