@@ -170,10 +170,12 @@ def test_statement_may_write_what_it_read_before(db: Any) -> None:
 
 
 def test_full_count_is_that_of_the_last_limit(db: Any) -> None:
-    """With fullCount, the statistics tell how many rows there were before the last LIMIT."""
+    """With fullCount, the statistics tell how many rows there were before the last LIMIT, if there is one."""
     cursor = db.aql.execute("FOR d IN items LIMIT 2, 3 RETURN d.created", full_count=True)
     assert list(cursor) == [2, 3, 4]
     assert cursor.statistics()["fullCount"] == 50
+    for query, rows in (("FOR x IN 1..3 RETURN x", 3), ("FOR x IN 1..3 FILTER x > 9 UPDATE 'x' WITH {} IN items", 0)):
+        assert db.aql.execute(query, full_count=True).statistics()["fullCount"] == rows
 
 
 def test_hints_choose_the_index(db: Any) -> None:

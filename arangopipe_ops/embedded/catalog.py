@@ -60,6 +60,11 @@ class Collection:
         return kind
 
     @property
+    def waits(self) -> bool:
+        """Whether what is written to it is to be on disk at once."""
+        return bool(self.properties.get("waitForSync"))
+
+    @property
     def is_edge(self) -> bool:
         return self.type == EDGE
 
@@ -95,6 +100,13 @@ class Catalog:
             return self.database(database)[name]
         except KeyError:
             raise ArangoError(1203, message=f"collection or view not found: {name}") from None
+
+    def name_of(self, database: str, name: str) -> str:
+        """The name of a collection that may be given by its number; no name begins with a digit."""
+        if not name.isdigit():
+            return name
+        named = self.database(database).values()
+        return next((each.name for each in named if str(each.id) == name), name)
 
 
 def load(sqlite: sqlite3.Connection, version: int) -> Catalog:

@@ -230,6 +230,13 @@ def _exclusive(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
+def flush(connection: sqlite3.Connection) -> None:
+    """Wait until all that was committed is on disk."""
+    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+    with open(f"{path}-wal", "rb+") as log:
+        os.fsync(log.fileno())
+
+
 def is_busy(error: sqlite3.Error) -> bool:
     return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 

@@ -16,6 +16,16 @@ CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
 """An environment variable; if it is set, statements are refused that only a single server accepts."""
 
 
+UNCOUNTED = dict.fromkeys(
+    (
+        *("seeks", "cursorsCreated", "cursorsRearmed", "cacheHits", "cacheMisses", "httpRequests"),
+        *("peakMemoryUsage", "intermediateCommits"),
+    ),
+    0,
+)
+"""What a server counts, and what does not happen here or is not measured."""
+
+
 @dataclass(slots=True)
 class Context:
     """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
@@ -57,10 +67,9 @@ class Context:
             "writesIgnored": self.ignored,
             "scannedFull": self.scanned_full,
             "scannedIndex": self.scanned_index,
+            "documentLookups": self.scanned_index,
+            **UNCOUNTED,
             "filtered": self.filtered,
-            "httpRequests": 0,
             "executionTime": seconds,
-            "peakMemoryUsage": 0,
-            "intermediateCommits": 0,
         }
         return statistics if self.matched is None else statistics | {"fullCount": self.matched}

@@ -130,10 +130,11 @@ class ArangoError(Exception):
 
 
 class RevisionConflict(ArangoError):
-    """A document is not at the revision that the caller expects."""
+    """A document is not at the revision that the caller expects; `found` says which one it is at."""
 
-    def __init__(self) -> None:
-        super().__init__(1200, message="conflict, _rev values do not match")
+    def __init__(self, found: dict[str, str], status: int | None = None) -> None:
+        super().__init__(1200, message="conflict, _rev values do not match", status=status)
+        self.found = found
 
 
 class Undefined(Exception):

@@ -129,15 +129,12 @@ class Database:
             user.admit(method.upper(), rest, name)
             lower = {key.lower(): value for key, value in headers.items()} if headers else {}
             request = Request(self, name, params or {}, lower, body, user)
-            handler, arguments = _route(method.upper(), rest)
-            if request.header(TRANSACTION_HEADER) is not None and need_of(method.upper(), rest) in (DEFINE, ADMIN):
-                raise ArangoError(1653)
             mode = request.header(ASYNC_HEADER)
             if mode is not None:
-                return self._later(lambda: _answer(handler, request, arguments), user, mode)
+                return self._later(lambda: _answer(request, method.upper(), rest), user, mode)
         except ArangoError as error:
             return Response(error.status, error.body())
-        return _answer(handler, request, arguments)
+        return _answer(request, method.upper(), rest)
 
     def _later(self, work: Callable[[], Response], user: Identity, mode: str) -> Response:
         keep = mode == "store"
@@ -145,8 +142,11 @@ class Database:
         return Response(202, headers={JOB_HEADER: number} if keep else {})
 
 
-def _answer(handler: Handler, request: Request, arguments: list[str]) -> Response:
+def _answer(request: Request, method: str, path: str) -> Response:
     try:
+        handler, arguments = _route(method, path)
+        if request.header(TRANSACTION_HEADER) is not None and need_of(method, path) in (DEFINE, ADMIN):
+            raise ArangoError(1653)
         return handler(request, *arguments)
     except ArangoError as error:
         return Response(error.status, error.body())
@@ -154,7 +154,7 @@ def _answer(handler: Handler, request: Request, arguments: list[str]) -> Respons
         unencodable = ArangoError(600, message=f"invalid JSON object: text that is not Unicode: {error.reason}")
         return Response(unencodable.status, unencodable.body())
     except Exception as error:
-        _log.exception("%s failed", handler.__qualname__)
+        _log.exception("%s %s failed", method, path)
         failed = ArangoError(4, message=f"internal error: {type(error).__name__}")
         return Response(failed.status, failed.body())
 

@@ -59,6 +59,8 @@ class Cursor:
 
 def execute(request: Request) -> Response:
     started = time.perf_counter()
+    if not request.raw:
+        raise ArangoError(1502)
     given = request.object(query=str, **BODY_TYPES)
     text = given.get("query")
     if not text or not text.strip():
@@ -92,6 +94,8 @@ def _envelope(
 ) -> dict[str, Any]:
     """What every batch of a result carries along; the measurement of single nodes is not there."""
     statistics = result.context.statistics(result.seconds)
+    if options.get("fullCount"):
+        statistics.setdefault("fullCount", len(result.values))
     extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
     level = int(options.get("profile") or 0)
     if level:
@@ -153,8 +157,13 @@ def close(request: Request, number: str) -> Response:
     return success(202, id=number)
 
 
+def unnamed(request: Request) -> Response:
+    raise ArangoError(400, message="expecting POST /_api/cursor/<cursor-id>")
+
+
 ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/cursor", execute),
+    ("PUT", "/_api/cursor", unnamed),
     ("POST", "/_api/cursor/{id}", more),
     ("PUT", "/_api/cursor/{id}", more),
     ("POST", "/_api/cursor/{id}/{batch}", batch),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
@@ -19,7 +20,10 @@ Change = Callable[[Transaction, Collection, Any], Written]
 
 
 def get(request: Request, name: str, key: str) -> Response:
-    document = read(request, name, key)
+    try:
+        document = read(request, name, key)
+    except RevisionConflict as error:
+        return _unexpected(error)
     if request.header("if-none-match") == document["_rev"]:
         return Response(304, headers={"etag": _etag(document)})
     return Response(200, document, {"etag": _etag(document)})
@@ -31,19 +35,25 @@ def head(request: Request, name: str, key: str) -> Response:
 
 
 def read(request: Request, name: str, key: str) -> Document:
-    """Raises 1202 if there is no such document, 1200 (412) if it is not at the revision of If-Match."""
+    """Raises 1202 if there is no such document, `RevisionConflict` if it is not at the revision of If-Match."""
     with request.transaction() as transaction:
         collection = request.collection(transaction, name)
         document = transaction.get(collection, key)
     if document is None:
         raise ArangoError(1202, message=f"document not found: {name}/{key}")
     if request.header("if-match") not in (None, document["_rev"]):
-        raise ArangoError(1200, status=412, message="conflict, _rev values do not match")
+        raise RevisionConflict({name: document[name] for name in ("_id", "_key", "_rev")}, 412)
     return document
 
 
-def _etag(document: Document) -> str:
+def _etag(document: Mapping[str, Any]) -> str:
     return f'"{document["_rev"]}"'
+
+
+def _unexpected(error: RevisionConflict) -> Response:
+    """412, with the revision that is there."""
+    failed = ArangoError(error.num, status=412, message=error.message)
+    return Response(failed.status, failed.body() | error.found, {"etag": _etag(error.found)})
 
 
 def options_of(request: Request) -> WriteOptions:
@@ -119,18 +129,35 @@ def _key_in(value: Any) -> str:
 
 
 def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> Response:
+    try:
+        return _written(request, name, change, on_disk)
+    except RevisionConflict as error:
+        return _unexpected(error)
+
+
+def _written(request: Request, name: str, change: Change, on_disk: int) -> Response:
     """Apply `change` to the body, or to each of its elements; for these, errors are part of the answer."""
     with request.transaction(write=True) as transaction:
         collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            return _many(request, results, on_disk)
-        try:
-            written = change(transaction, collection, request.body)
-        except RevisionConflict as error:
-            raise ArangoError(1200, status=412, message=error.message) from error
+            some = any("error" not in result for result in results)
+            return _many(request, results, on_disk if _waits(request, collection) and some else 202)
+        written = change(transaction, collection, request.body)
         result = outcome(request, transaction, collection, written, _key_or_none(request.body))
-    return Response(on_disk if request.flag("waitForSync") else 202, result)
+        status = on_disk if _waits(request, collection) else 202
+        return Response(status, result, _whereabouts(request, result))
+
+
+def _waits(request: Request, collection: Collection) -> bool:
+    return collection.waits or request.flag("waitForSync")
+
+
+def _whereabouts(request: Request, result: dict[str, Any]) -> dict[str, str]:
+    if not result:
+        return {}
+    path = f"/_db/{quote(request.database)}/_api/document/{quote(result['_id'])}"
+    return {"etag": _etag(result), "location": path}
 
 
 def _key_or_none(value: Any) -> str | None:
@@ -146,11 +173,11 @@ def _attempt(
         return {"error": True, "errorNum": error.num, "errorMessage": error.message}
 
 
-def _many(request: Request, results: list[dict[str, Any]], on_disk: int) -> Response:
+def _many(request: Request, results: list[dict[str, Any]], status: int) -> Response:
     errors = Counter(str(result["errorNum"]) for result in results if result.get("error"))
     shown = [result for result in results if result.get("error")] if request.flag("silent") else results
     headers = {"x-arango-error-codes": json.dumps(errors)} if errors else {}
-    return Response(on_disk if request.flag("waitForSync") else 202, shown, headers)
+    return Response(status, shown, headers)
 
 
 def outcome(
@@ -185,7 +212,7 @@ def _found(transaction: Transaction, collection: Collection, value: Any) -> dict
 
 
 def edges_of(request: Request, name: str) -> Response:
-    """The edges of a vertex. Manual: develop/http-api/graphs/edges."""
+    """The edges of a vertex, those that leave it first. Manual: develop/http-api/graphs/edges."""
     vertex, direction = str(request.params.get("vertex", "")), request.params.get("direction", "any")
     wanted = {"in": ("_to",), "out": ("_from",)}.get(str(direction), ("_from", "_to"))
     with request.transaction() as transaction:
@@ -193,9 +220,12 @@ def edges_of(request: Request, name: str) -> Response:
         owners = {index.id: name for index in collection.indexes if index.type == "edge" and index.fields[0] in wanted}
         if not owners:
             raise ArangoError(1218, message=f"collection type invalid: '{name}' is not an edge collection")
-        found = {edge["_id"]: edge for _, edge in transaction.edges(owners, [vertex])}
-    stats = {"scannedIndex": len(found), "filtered": 0, "writesExecuted": 0, "writesIgnored": 0}
-    return success(200, edges=list(found.values()), stats=stats)
+        leaving = {index.id for index in collection.indexes if index.fields[0] == "_from"}
+        found = sorted(transaction.edges(owners, [vertex]), key=lambda each: each[0] not in leaving)
+    edges = {edge["_id"]: edge for _, edge in found}
+    stats = {"scannedIndex": len(edges), "documentLookups": len(edges)}
+    nothing = dict.fromkeys(("scannedFull", "seeks", "filtered", "httpRequests", "writesExecuted", "writesIgnored"), 0)
+    return success(200, edges=list(edges.values()), stats=stats | nothing)
 
 
 ROUTES: tuple[Route, ...] = (

@@ -34,11 +34,13 @@ def _store(request: Request, transaction: Transaction, graph: Document) -> Docum
 
 
 def _shown(graph: Document) -> dict[str, Any]:
-    return {"name": graph["_key"], "isSmart": False, "isDisjoint": False, **graph}
+    return {"name": graph["_key"], **graph}
 
 
 def _changed(status: int, graph: Document) -> Response:
-    return success(status, graph=_shown(graph))
+    response = success(status, graph=_shown(graph))
+    response.headers["etag"] = graph["_rev"]
+    return response
 
 
 def listing(request: Request) -> Response:
@@ -49,7 +51,7 @@ def listing(request: Request) -> Response:
 
 def show(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
-        return _changed(200, load(request, transaction, name))
+        return success(200, graph=_shown(load(request, transaction, name)))
 
 
 def create(request: Request) -> Response:

@@ -29,7 +29,8 @@ def _shown_indexes(collection: Collection) -> list[dict[str, Any]]:
 
 
 def _shown(collection: Collection, index: Index) -> dict[str, Any]:
-    return {"id": f"{collection.name}/{index.id}", "selectivityEstimate": 1.0, **index.definition}
+    estimate = {"selectivityEstimate": 1.0} if index.definition.get("estimates", True) else {}
+    return {"id": f"{collection.name}/{index.id}", **estimate, **index.definition}
 
 
 def list_indexes(request: Request) -> Response:
@@ -89,14 +90,18 @@ def _definition(given: dict[str, Any], collection: Collection) -> dict[str, Any]
         "type": kind,
         "fields": _fields(given.get("fields")),
         "unique": bool(given.get("unique", False)),
-        "sparse": bool(given.get("sparse", kind == "ttl")),
-        "deduplicate": bool(given.get("deduplicate", True)),
-        "estimates": bool(given.get("estimates", True)),
-        "cacheEnabled": bool(given.get("cacheEnabled", False)),
+        **_ordered(given),
         **_expiry(given),
         **_inverted(given),
     }
     return {**unnamed, "name": given.get("name") or _unused_name(collection)}
+
+
+def _ordered(given: dict[str, Any]) -> dict[str, bool]:
+    if given.get("type") == "ttl":
+        return {"sparse": True, "estimates": False}
+    assumed = {"sparse": False, "deduplicate": True, "estimates": True, "cacheEnabled": False}
+    return {name: bool(given.get(name, value)) for name, value in assumed.items()}
 
 
 def _fields(given: Any) -> list[str]:

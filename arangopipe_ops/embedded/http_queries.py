@@ -13,13 +13,25 @@ from .queries import TRACKING
 from .request import Request, Response, Route, shaped, success
 from .statements import parsed
 
+USE_INDEXES = "use-indexes"
+RULES = {USE_INDEXES: "Look documents up in an index, also for ranges and the order of the result."}
+"""What the planner does that a server's optimizer has a name for."""
+RULE_FLAGS = dict.fromkeys(
+    ("hidden", "clusterOnly", "canBeDisabled", "canCreateAdditionalPlans", "disabledByDefault", "enterpriseOnly"), False
+)
+
+
+def rules(request: Request) -> Response:
+    shown = [{"name": name, "description": text, "flags": RULE_FLAGS} for name, text in RULES.items()]
+    return Response(200, shown)
+
 
 def parse(request: Request) -> Response:
     text = _text(request.object())
     statement = parsed(text)
     names = sorted(statement.parameters.names)
     collections = sorted({clause.name for clause in statement.query.collections})
-    return success(200, parsed=True, collections=collections, bindVars=names, ast=[])
+    return success(200, parsed=True, collections=collections, bindVars=names, ast=[], warnings=[])
 
 
 def _text(given: dict[str, Any]) -> str:
@@ -46,7 +58,7 @@ def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
     nodes = nodes_of(plan.block)
     return {
         "nodes": nodes,
-        "rules": ["use-indexes"] if any(node["type"] == "IndexNode" for node in _all_nodes(nodes)) else [],
+        "rules": [USE_INDEXES] if any(node["type"] == "IndexNode" for node in _all_nodes(nodes)) else [],
         "collections": [{"name": name, "type": mode} for name, mode in sorted(plan.collections.items())],
         "variables": [{"id": slot, "name": name} for slot, name in enumerate(plan.variables, start=1)],
         "estimatedCost": float(len(nodes)),
@@ -131,6 +143,7 @@ def forget_results(request: Request) -> Response:
 
 ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/query", parse),
+    ("GET", "/_api/query/rules", rules),
     ("POST", "/_api/explain", explain),
     ("GET", "/_api/query/properties", tracking),
     ("PUT", "/_api/query/properties", change_tracking),

@@ -215,6 +215,7 @@ def no_functions(request: Request) -> Response:
 
 ROUTES: tuple[Route, ...] = (
     ("GET", "/_api/version", version),
+    ("PUT", "/_api/version", version),
     ("GET", "/_admin/version", version),
     ("GET", "/_api/engine", engine),
     ("GET", "/_admin/server/role", role),

@@ -88,7 +88,11 @@ class Request:
                 yield transaction
 
     def collection(self, transaction: Transaction, name: str, need: str = READ) -> Collection:
-        """A collection that the request may read, or write to; raises 11 or 1004 (both 403) and 1652."""
+        """A collection, by name or number, that the request may read, or write to.
+
+        Raises 11 or 1004 (both 403), 1652 and 1203.
+        """
+        name = transaction.catalog.name_of(self.database, name)
         self.check(transaction, {name: need})
         return transaction.catalog.collection(self.database, name)
 
@@ -101,6 +105,10 @@ class Request:
             for name, need in needs.items():
                 if need == WRITE and name not in transaction.writable:
                     raise ArangoError(1652, message=f"unregistered collection used in transaction: {name} [write]")
+        if not planning:
+            collections = transaction.catalog.database(self.database)
+            written = (collections.get(name) for name, need in needs.items() if need == WRITE)
+            transaction.durable |= any(collection is not None and collection.waits for collection in written)
 
     def restrict(self, transaction: Transaction, needs: Mapping[str, str]) -> None:
         """For a statement that needs these collections: it meets no other one that the user may not read."""

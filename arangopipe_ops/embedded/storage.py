@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from . import catalog as catalogs
 from . import keys, rules
 from .catalog import Catalog, Collection, Index
-from .connection import BUSY_SECONDS, ConnectionPool, failure
+from .connection import BUSY_SECONDS, ConnectionPool, failure, flush
 from .errors import ArangoError, RevisionConflict
 from .expiry import EXPIRY_SECONDS, expire
 from .indexing import entries_of, index_values
@@ -96,6 +96,8 @@ class Transaction:
 
     writable: frozenset[str] | None = None
     """The collections that a stream transaction may write to; None for any."""
+    durable = False
+    """Whether it is on disk when it is committed, whatever was said at its beginning."""
 
     def __init__(self, sqlite: sqlite3.Connection, catalog: Catalog, tick: int, write: bool) -> None:
         self.sqlite = sqlite
@@ -108,6 +110,8 @@ class Transaction:
         if self._write:
             self.sqlite.execute("UPDATE state SET tick = ?", (self.tick,))
         self.sqlite.execute("COMMIT")
+        if self.durable:
+            flush(self.sqlite)
 
     def refresh(self) -> Catalog:
         """The catalog with what this transaction has changed in it."""
@@ -236,7 +240,7 @@ class Transaction:
             raise ArangoError(1202, message=f"document not found: {collection.name}/{key}")
         number, stored, body = row
         if rev is not None and rev != stored:
-            raise RevisionConflict
+            raise RevisionConflict({"_id": f"{collection.name}/{key}", "_key": key, "_rev": stored})
         return number, _document(collection.name, key, stored, body)
 
     def _rewrite(self, collection: Collection, number: int, old: Document, value: Document, event: str) -> Document:
