@@ -40,6 +40,9 @@ THIRD_PARTY_HOMES = {
     "kfp": {"kfp"},
     "pygraphviz": {"drawing"},
     "fastapi": {"web"},
+    "starlette": {"web"},
+    "pydantic": {"web"},
+    "jwt": {"connection", "embedded"},
 }
 """Third-party module -> the rooms that may import it."""
 
