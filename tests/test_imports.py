@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "integrations": {"errors", "model"},
     "analytics": {"errors", "model", "store", "admin"},
     "compat": {"errors", "model", "stages", "store", "admin"},
-    "web": CORE | {"drawing"},
+    "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations"},
     "kfp": CORE | {"drawing", "integrations"},
     "cli": CORE | {"drawing", "compat", "integrations", "web", "embedded", ""},
