@@ -20,6 +20,7 @@ import pytest
 from arango.exceptions import AQLQueryExecuteError
 
 from arangopipe_ops.embedded import Database
+from arangopipe_ops.embedded.connection import _prepare
 from arangopipe_ops.embedded.errors import ArangoError
 from arangopipe_ops.embedded.transport import client
 from arangopipe_ops.embedded.values import adopt, encode, encode_all, equal, less
@@ -235,6 +236,27 @@ def test_newer_file_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     response = Database(tmp_path / "x.db").handle("get", "/_api/collection")
     assert "newer" in response.body["errorMessage"]
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_file_created_while_it_is_opened(tmp_path: Path, step: int) -> None:
+    """Whichever step of opening a new file another process creates it at, both take it for theirs."""
+    path, deadline = tmp_path / "x.db", time.monotonic() + 5
+    first, second = (sqlite3.connect(path, isolation_level=None) for _ in range(2))
+    steps, created = 0, False
+
+    def create_at_the_step(_: str) -> None:
+        nonlocal steps, created
+        steps += 1
+        if steps == step:
+            _prepare(second, path, deadline)
+            created = True
+
+    first.set_trace_callback(create_at_the_step)
+    _prepare(first, path, deadline)
+    first.set_trace_callback(None)
+    assert created
+    assert first.execute("SELECT name FROM databases").fetchall() == [("_system",)]
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:
