@@ -303,6 +303,76 @@ def test_wait_for_sync_is_accepted(tmp_path: Path) -> None:
     assert db.collection("c").count() == 2
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were flushed to disk from Python."""
+    names: list[str] = []
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        names.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return names
+
+
+WRITES = [
+    ("POST", "/_api/document/c", {"_key": "new"}),
+    ("PATCH", "/_api/document/c/a", {"n": 1}),
+    ("DELETE", "/_api/document/c/a", None),
+    ("POST", "/_api/import?collection=c", [{"n": 1}]),
+    ("PUT", "/_api/collection/c/truncate", None),
+    ("POST", "/_api/cursor", {"query": "FOR d IN c UPDATE d WITH {n: 2} IN c"}),
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs the names of open files")
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+@pytest.mark.parametrize("waits", [True, False])
+def test_wait_for_sync_of_a_collection(
+    tmp_path: Path, flushed: list[str], method: str, path: str, body: Any, waits: bool
+) -> None:
+    """Each write to a collection with `waitForSync` waits until the log is on disk, others do not."""
+    database = Database(tmp_path / "x.db")
+    database.handle("POST", "/_api/collection", body={"name": "c", "waitForSync": waits})
+    database.handle("POST", "/_api/collection", body={"name": "other"})
+    database.handle("POST", "/_api/document/c", body={"_key": "a"})
+    flushed.clear()
+    route, _, query = path.partition("?")
+    params = {"type": "array", **dict([query.split("=")])} if query else {}
+    response = database.handle(method, route, params, body=body)
+    assert response.status < 300, response.body
+    assert flushed == (["x.db-wal"] if waits else [])
+    database.handle("POST", "/_api/document/other", body={})
+    database.handle("GET", "/_api/document/c/a")
+    assert len(flushed) == waits
+
+
+def test_wait_for_sync_of_a_collection_is_answered(tmp_path: Path) -> None:
+    """A document in a collection with `waitForSync` is 201, in another 202; so it is in a graph."""
+    database = Database(tmp_path / "x.db")
+    for name, waits in (("c", True), ("d", False)):
+        database.handle("POST", "/_api/collection", body={"name": name, "waitForSync": waits})
+    database.handle("POST", "/_api/gharial", body={"name": "g", "orphanCollections": ["c", "d"]})
+    for route in ("/_api/document/{}", "/_api/gharial/g/vertex/{}"):
+        answered = [database.handle("POST", route.format(name), body={}).status for name in "cd"]
+        assert answered == [201, 202]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs the names of open files")
+def test_wait_for_sync_of_a_stream_transaction(tmp_path: Path, flushed: list[str]) -> None:
+    """Within a transaction the disk is waited for once, by the commit."""
+    db = client(tmp_path / "x.db").db("_system")
+    db.create_collection("c", sync=True)
+    transaction = db.begin_transaction(write=["c"])
+    for _ in range(3):
+        transaction.collection("c").insert({})
+    assert flushed == []
+    transaction.commit_transaction()
+    assert flushed == ["x.db-wal"]
+
+
 def test_failed_statement_rolls_back_the_clock_and_the_catalog(tmp_path: Path) -> None:
     """After an error the next statement starts from what was committed."""
     db = client(tmp_path / "rollback.db").db("_system")

@@ -64,6 +64,15 @@ class Collection:
         return self.type == EDGE
 
     @property
+    def is_system(self) -> bool:
+        return self.name.startswith("_")
+
+    @property
+    def waits_for_sync(self) -> bool:
+        """Whether every write to it waits for the disk."""
+        return bool(self.properties.get("waitForSync"))
+
+    @property
     def first_id(self) -> int:
         """Ids of its documents are `first_id <= id < last_id`, in the order of insertion."""
         return self.id << SEQUENCE_BITS

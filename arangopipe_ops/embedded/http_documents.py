@@ -11,6 +11,7 @@ from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
 from .request import Request, Response, Route, success
 from .rights import WRITE
+from .rules import REPLACE, UPDATE
 from .storage import Document, Transaction, WriteOptions, Written
 from .writes import OVERWRITE_MODES
 
@@ -67,31 +68,27 @@ def insert(request: Request, name: str) -> Response:
 def replace_many(request: Request, name: str) -> Response:
     if request.flag("onlyget"):
         return _get_many(request, name)
-    return _write(request, name, _replacement(options_of(request)))
-
-
-def replace_one(request: Request, name: str, key: str) -> Response:
-    change = _replacement(options_of(request), key, request.header("if-match"))
-    return _write(request, name, change)
-
-
-def _replacement(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.replace(
-        collection, key or _key_in(value), value, options, rev
-    )
+    return _write(request, name, _change(REPLACE, request))
 
 
 def update_many(request: Request, name: str) -> Response:
-    return _write(request, name, _patch(options_of(request)))
+    return _write(request, name, _change(UPDATE, request))
+
+
+def replace_one(request: Request, name: str, key: str) -> Response:
+    return _write(request, name, _change(REPLACE, request, key))
 
 
 def update_one(request: Request, name: str, key: str) -> Response:
-    return _write(request, name, _patch(options_of(request), key, request.header("if-match")))
+    return _write(request, name, _change(UPDATE, request, key))
 
 
-def _patch(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.update(
-        collection, key or _key_in(value), value, options, rev
+def _change(event: str, request: Request, key: str | None = None) -> Change:
+    """Of one document by its key and the revision of If-Match, or of each by what it says itself."""
+    options = options_of(request)
+    rev = request.header("if-match") if key is not None else None
+    return lambda transaction, collection, value: transaction.change(
+        event, collection, key or _key_in(value), value, options, rev
     )
 
 
@@ -124,13 +121,17 @@ def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> R
         collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            return _many(request, results, on_disk)
+            return _many(request, results, on_disk if waits_for_sync(request, collection) else 202)
         try:
             written = change(transaction, collection, request.body)
         except RevisionConflict as error:
             raise ArangoError(1200, status=412, message=error.message) from error
         result = outcome(request, transaction, collection, written, _key_or_none(request.body))
-    return Response(on_disk if request.flag("waitForSync") else 202, result)
+    return Response(on_disk if waits_for_sync(request, collection) else 202, result)
+
+
+def waits_for_sync(request: Request, collection: Collection) -> bool:
+    return request.flag("waitForSync") or collection.waits_for_sync
 
 
 def _key_or_none(value: Any) -> str | None:
@@ -146,11 +147,11 @@ def _attempt(
         return {"error": True, "errorNum": error.num, "errorMessage": error.message}
 
 
-def _many(request: Request, results: list[dict[str, Any]], on_disk: int) -> Response:
+def _many(request: Request, results: list[dict[str, Any]], status: int) -> Response:
     errors = Counter(str(result["errorNum"]) for result in results if result.get("error"))
     shown = [result for result in results if result.get("error")] if request.flag("silent") else results
     headers = {"x-arango-error-codes": json.dumps(errors)} if errors else {}
-    return Response(on_disk if request.flag("waitForSync") else 202, shown, headers)
+    return Response(status, shown, headers)
 
 
 def outcome(
