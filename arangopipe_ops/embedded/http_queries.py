@@ -11,6 +11,7 @@ from .executor import Plan
 from .explain import Node, nodes_of
 from .queries import TRACKING
 from .request import Request, Response, Route, shaped, success
+from .result_cache import MODES, OFF
 from .statements import parsed
 
 
@@ -38,7 +39,7 @@ def explain(request: Request) -> Response:
     stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
     stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
-    return success(200, **shown, cacheable=not parsed(text).writes, warnings=[], stats=stats)
+    return success(200, **shown, cacheable=parsed(text).is_cacheable, warnings=[], stats=stats)
 
 
 def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
@@ -107,25 +108,42 @@ def forget_plans(request: Request) -> Response:
     return success(200)
 
 
-RESULT_CACHE = {"mode": "off", "maxResults": 0, "maxResultsSize": 0, "maxEntrySize": 0, "includeSystem": False}
+RESULT_CACHE = {
+    "mode": ("mode", str),
+    "maxResults": ("max_results", int),
+    "maxResultsSize": ("max_results_size", int),
+    "maxEntrySize": ("max_entry_size", int),
+    "includeSystem": ("include_system", bool),
+}
+"""Property of the results cache -> its name and type here."""
 
 
 def result_cache(request: Request) -> Response:
-    """Results are never cached here, and this says so."""
-    return Response(200, RESULT_CACHE)
+    properties = request.file.results.properties
+    return Response(200, {name: getattr(properties, ours) for name, (ours, _) in RESULT_CACHE.items()})
 
 
 def change_result_cache(request: Request) -> Response:
-    if request.object(mode=str).get("mode", "off") != "off":
-        raise ArangoError(9, message="not implemented: results are not cached here, use persistent indexes")
+    given = request.object(**{name: kind for name, (_, kind) in RESULT_CACHE.items()})
+    changes = {ours: given[name] for name, (ours, _) in RESULT_CACHE.items() if given.get(name) is not None}
+    if changes.get("mode", OFF) not in MODES:
+        raise ArangoError(10, message=f"bad parameter: 'mode' has to be one of {', '.join(MODES)}")
+    if any(isinstance(value, int) and value < 0 for value in changes.values()):
+        raise ArangoError(10, message="bad parameter: limits of the results cache cannot be negative")
+    request.file.results.configure(changes)
     return result_cache(request)
 
 
 def cached_results(request: Request) -> Response:
-    return Response(200, [])
+    """Those that were read from nothing that is hidden from the user."""
+    with request.transaction() as transaction:
+        entries = request.file.results.entries(transaction.stamp, request.database)
+        hidden = request.user.hidden(transaction.catalog, request.database)
+    return Response(200, [kept.shown(key) for key, kept in entries if hidden.isdisjoint(kept.sources)])
 
 
 def forget_results(request: Request) -> Response:
+    request.file.results.clear(request.database)
     return success(200)
 
 

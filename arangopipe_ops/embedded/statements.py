@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .binding import BindParameters, bind
-from .context import Context
+from .checks import is_deterministic
+from .context import Context, is_cluster
 from .errors import ArangoError
-from .executor import Plan, Result, execute
+from .executor import Plan, execute
 from .parser import parse
 from .planner import plan_query
 from .queries import Queries
+from .request import TRANSACTION_HEADER
+from .result_cache import Kept, Key, ResultCache
 from .rights import READ, WRITE
 from .storage import Transaction
 from .tree import MODIFICATIONS, Literal, Object, Param, Query, walk
@@ -37,6 +41,7 @@ class Statement:
         self.parameters = BindParameters(self.query)
         modifications = [node for node in walk(self.query) if isinstance(node, MODIFICATIONS)]
         self.writes = bool(modifications)
+        self.is_cacheable = not self.writes and all(map(is_deterministic, walk(self.query)))
         self._sync = [value for node in modifications for value in _options(node.options, "waitForSync")]
 
     def sync(self, bind_values: dict[str, Value]) -> bool:
@@ -58,40 +63,99 @@ def _constant(value: Any, bind_values: dict[str, Value]) -> Value:
 parsed = lru_cache(maxsize=CACHED_TEXTS)(Statement)
 
 
-@dataclass(frozen=True, slots=True)
-class QueryOptions:
+class QueryOptions(NamedTuple):
     full_count: bool = False
     fail_on_warning: bool = False
     max_runtime: float = 0.0
     """Seconds; none if 0."""
     memory_limit: int = 0
     """Bytes of the result; none if 0."""
+    cache: bool | None = None
+    stream: bool = False
+    counted: bool = False
+    optimizer: str = ""
+    """As JSON."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a statement returned; its values are copies of nobody else's."""
+
+    values: list[Value]
+    warnings: list[dict[str, Any]]
+    statistics: dict[str, Any]
+    seconds: float
+    cached: bool = False
 
 
 class Statements:
     """The statements of a database file and their plans."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, results: ResultCache) -> None:
         self._queries = queries
+        self._results = results
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
-    def run(
-        self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions = QueryOptions()
-    ) -> Result:
-        """Run a statement in a transaction of the request's; its values are copies of nobody else's.
+    def run(self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions) -> Answer:
+        """Run a statement in a transaction of the request's, or find its result in the cache.
 
         Raises 1500 if it runs for too long or is killed, 32 if its result is too large.
         """
         statement = parsed(text)
         statement.parameters.check(bind_values)
-        deadline = time.monotonic() + (options.max_runtime or math.inf)
         with request.transaction(statement.writes, statement.sync(bind_values)) as transaction:
-            plan = self._plan(transaction, request.database, text, statement, bind_values)
-            context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
-            request.restrict(transaction, _needs(plan))
-            with self._queries.watched(request.user.name, text, bind_values, context):
-                result = execute(plan, context, bind_values)
-            return replace(result, values=_copied(result.values, options.memory_limit))
+            if not self._results.is_on:
+                return self._run(request, transaction, text, bind_values, options)
+            key = self._key(request, transaction, text, bind_values, options)
+            kept = None if key is None else self._results.find(transaction.stamp, request.database, key)
+            if kept is not None and not 0 < options.memory_limit < len(kept.content):
+                return Answer(marshal.loads(kept.content), [], dict(kept.statistics), kept.seconds, cached=True)
+            return self._run(request, transaction, text, bind_values, options, key)
+
+    def _run(
+        self,
+        request: Request,
+        transaction: Transaction,
+        text: str,
+        bind_values: dict[str, Value],
+        options: QueryOptions,
+        key: Key | None = None,
+    ) -> Answer:
+        plan = self._plan(transaction, request.database, text, parsed(text), bind_values)
+        deadline = time.monotonic() + (options.max_runtime or math.inf)
+        context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
+        request.restrict(transaction, _needs(plan))
+        with self._queries.watched(request.user.name, text, bind_values, context):
+            result = execute(plan, context, bind_values)
+        # Rows may share values with each other, bind variables and the cached plan: version 2 of
+        # marshal's format keeps no references, so reading it back parts them.
+        content = marshal.dumps(result.values, 2)
+        if 0 < options.memory_limit < len(content):
+            raise ArangoError(32)
+        statistics = context.statistics(result.seconds)
+        if key is not None and not context.warnings:
+            owned = transaction.catalog.databases[request.database]
+            sources = {name: owned[name].id for name in {*plan.collections, *context.reached} if name in owned}
+            kept = Kept(text, key[1], content, len(result.values), sources, dict(statistics), result.seconds)
+            self._results.keep(transaction.stamp, request.database, key, kept)
+        return Answer(marshal.loads(content), context.warnings, statistics, result.seconds)
+
+    def _key(
+        self,
+        request: Request,
+        transaction: Transaction,
+        text: str,
+        bind_values: dict[str, Value],
+        options: QueryOptions,
+    ) -> Key | None:
+        """What the result is kept by, if it may be; those who may read other collections have other results."""
+        if not self._results.wants(options.cache) or options.stream or not parsed(text).is_cacheable:
+            return None
+        if request.header(TRANSACTION_HEADER) is not None or is_cluster():
+            return None
+        hidden = request.user.hidden(transaction.catalog, request.database)
+        values = json.dumps(dict(sorted(bind_values.items())))
+        return text, values, options.full_count, options.counted, options.optimizer, hidden
 
     def plan(self, request: Request, text: str, bind_values: dict[str, Value]) -> Plan:
         statement = parsed(text)
@@ -130,14 +194,3 @@ class Statements:
 
 def _needs(plan: Plan) -> dict[str, str]:
     return {name: WRITE if mode == "write" else READ for name, mode in plan.collections.items()}
-
-
-def _copied(values: list[Value], limit: int) -> list[Value]:
-    """Values that nobody else has; raises 32 if they take more bytes than `limit`, if that is not 0."""
-    # Rows may share values with each other, bind variables and the cached plan: version 2 of
-    # marshal's format keeps no references, so reading it back parts them.
-    content = marshal.dumps(values, 2)
-    if 0 < limit < len(content):
-        raise ArangoError(32)
-    copied: list[Value] = marshal.loads(content)
-    return copied

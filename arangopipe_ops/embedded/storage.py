@@ -52,7 +52,7 @@ PLAIN = WriteOptions()
 
 Stamp: TypeAlias = tuple[int, int]
 """A state of the file: the catalog's version, and the tick of the newest commit, which each commit increases."""
-Listener: TypeAlias = Callable[[int, int, Iterable[int]], None]
+Listener: TypeAlias = Callable[[int, int, set[int]], None]
 """Told of a commit: the tick before and after it, and the numbers of the collections that were written to."""
 
 
@@ -114,7 +114,7 @@ class Transaction:
         self.stamp: Stamp = (catalog.version, before)
         self._storage = storage
         self._write = write
-        self._written: dict[int, Collection] = {}
+        self._written: set[int] = set()
         self._last_ids: dict[int, int] = {}
 
     def commit(self) -> None:
@@ -123,7 +123,7 @@ class Transaction:
             return
         self.sqlite.execute("UPDATE state SET tick = ?", (self.next_tick(),))
         self.sqlite.execute("COMMIT")
-        if any(collection.waits_for_sync for collection in self._written.values()):
+        if not self.catalog.syncing.isdisjoint(self._written):
             flush(self._storage.path)
         if self._storage.listener is not None:
             self._storage.listener(self.stamp[1], self.tick, self._written)
@@ -212,7 +212,7 @@ class Transaction:
             self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
             raise
         self._last_ids[collection.id] = number
-        self._written[collection.id] = collection
+        self._written.add(collection.id)
         self._add_entries(number, entries)
         return None, document
 
@@ -242,7 +242,7 @@ class Transaction:
 
     def remove(self, collection: Collection, key: Any, rev: str | None = None) -> Written:
         number, old = self._existing(collection, key, rev)
-        self._written[collection.id] = collection
+        self._written.add(collection.id)
         self._drop_entries(number, entries_of(collection, old))
         self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
         return old, None
@@ -261,7 +261,7 @@ class Transaction:
         if collection.has_rules:
             value = rules.prepared(self, collection, value | {"_key": key}, old, event)
         document, body = self._compose(collection, key, value)
-        self._written[collection.id] = collection
+        self._written.add(collection.id)
         before = set(entries_of(collection, old))
         after = set(self._new_entries(collection, document, number))
         self._drop_entries(number, before - after)
@@ -293,7 +293,7 @@ class Transaction:
 
     def truncate(self, collection: Collection) -> None:
         catalogs.truncate(self.sqlite, collection)
-        self._written[collection.id] = collection
+        self._written.add(collection.id)
         self._last_ids.pop(collection.id, None)
 
     # index entries
