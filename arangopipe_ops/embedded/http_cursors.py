@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ArangoError
-from .executor import Plan
 from .http_queries import explained
 from .request import Request, Response, Route, shaped, success
 from .statements import Answer, QueryOptions, parsed
@@ -17,7 +16,7 @@ from .statements import Answer, QueryOptions, parsed
 DEFAULT_BATCH = 1000
 DEFAULT_SECONDS = 30.0
 OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int, "allowRetry": bool}
-OPTION_TYPES |= {"cache": bool, "stream": bool}
+OPTION_TYPES |= {"cache": bool, "stream": bool, "optimizer": dict, "usePlanCache": bool}
 BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float, "count": bool, "memoryLimit": int}
 _numbers = itertools.count(time.time_ns())
 
@@ -90,6 +89,7 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
         bool(options.get("stream")),
         bool(given.get("count")),
         json.dumps(options["optimizer"]) if options.get("optimizer") else "",
+        bool(options.get("usePlanCache")),
     )
 
 
@@ -102,11 +102,12 @@ def _envelope(
     if level:
         extra["profile"] = phases | {"executing": answer.seconds}
     if level > 1:
-        plan: Plan = request.file.statements.plan(request, given["query"], given.get("bindVars") or {})
+        plan, _ = request.file.statements.plan(request, given["query"], given.get("bindVars") or {}, QueryOptions())
         extra["plan"] = explained(plan, parsed(given["query"]).writes)
         answer.statistics["nodes"] = []
     counted = {"count": len(answer.values)} if given.get("count") else {}
-    return {**counted, "cached": answer.cached, "extra": extra}
+    known = {"planCacheKey": answer.plan_key} if answer.plan_key is not None else {}
+    return {**counted, **known, "cached": answer.cached, "extra": extra}
 
 
 def _first(request: Request, cursor: Cursor) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from .errors import ArangoError
 from .executor import Plan
 from .explain import Node, nodes_of
+from .plan_cache import Asked
 from .queries import TRACKING
 from .request import Request, Response, Route, shaped, success
 from .result_cache import MODES, OFF
-from .statements import parsed
+from .statements import QueryOptions, parsed
 
 
 def parse(request: Request) -> Response:
@@ -33,13 +35,23 @@ def _text(given: dict[str, Any]) -> str:
 def explain(request: Request) -> Response:
     given = request.object(bindVars=dict, options=dict)
     text = _text(given)
-    options = shaped(given.get("options") or {}, allPlans=bool)
+    options = shaped(given.get("options") or {}, allPlans=bool, optimizer=dict, usePlanCache=bool, fullCount=bool)
     started = time.perf_counter()
-    plan = explained(request.file.statements.plan(request, text, given.get("bindVars") or {}), parsed(text).writes)
+    planned, key = request.file.statements.plan(request, text, given.get("bindVars") or {}, _planning(options))
+    plan = explained(planned, parsed(text).writes)
     stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
     stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
+    shown |= {"planCacheKey": key} if key is not None else {}
     return success(200, **shown, cacheable=parsed(text).is_cacheable, warnings=[], stats=stats)
+
+
+def _planning(options: dict[str, Any]) -> QueryOptions:
+    wanted = bool(options.get("usePlanCache"))
+    if wanted and options.get("allPlans"):
+        raise ArangoError(1584)
+    full_count = bool(options.get("fullCount"))
+    return QueryOptions(full_count, optimizer=json.dumps(options.get("optimizer") or {}), plan_cache=wanted)
 
 
 def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
@@ -98,13 +110,21 @@ def kill(request: Request, number: str) -> Response:
 
 
 def plans(request: Request) -> Response:
-    """The cached plans, by their statements."""
-    cached = request.file.statements.cached(request.database)
-    return Response(200, [{"query": text, "bindVars": {}, "fullCount": False} for text in cached])
+    """The plans that were asked for to be cached, but of collections that are hidden from the user."""
+    with request.transaction() as transaction:
+        hidden = request.user.hidden(transaction.catalog, request.database)
+        asked = request.file.statements.asked.entries(transaction.catalog.version, request.database)
+    visible = [(key, each) for key, each in asked if hidden.isdisjoint(each.plan.collections)]
+    return Response(200, [each.shown(key, _size(each)) for key, each in visible])
+
+
+def _size(asked: Asked) -> int:
+    """What the statement and its explained plan take as text, which is less than what they take in memory."""
+    return len(asked.text) + len(json.dumps(explained(asked.plan, parsed(asked.text).writes)))
 
 
 def forget_plans(request: Request) -> Response:
-    request.file.statements.forget(request.database)
+    request.file.statements.forget_plans(request.database)
     return success(200)
 
 

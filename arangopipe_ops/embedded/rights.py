@@ -37,6 +37,7 @@ _NEEDS: tuple[tuple[str, str, str], ...] = (
     ("DELETE", r"/_api/(collection|gharial)/[^/]+", DEFINE),
     ("PUT", r"/_api/collection/[^/]+/(properties|rename)", DEFINE),
     ("POST|DELETE", r"/_api/index.*", DEFINE),
+    ("DELETE", r"/_api/query-plan-cache", DEFINE),
     ("POST", r"/_api/gharial/[^/]+/(vertex|edge)", DEFINE),
     ("PUT|DELETE", r"/_api/gharial/[^/]+/(vertex|edge)/[^/]+", DEFINE),
     (r".*", r".*", USE),

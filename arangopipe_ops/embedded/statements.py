@@ -17,6 +17,7 @@ from .context import Context, is_cluster
 from .errors import ArangoError
 from .executor import Plan, execute
 from .parser import parse
+from .plan_cache import PlanCache, check_fit
 from .planner import plan_query
 from .queries import Queries
 from .request import TRANSACTION_HEADER
@@ -75,6 +76,8 @@ class QueryOptions(NamedTuple):
     counted: bool = False
     optimizer: str = ""
     """As JSON."""
+    plan_cache: bool = False
+    """Whether the plan is to be cached, or is refused with 1584."""
 
 
 @dataclass(slots=True)
@@ -86,6 +89,8 @@ class Answer:
     statistics: dict[str, Any]
     seconds: float
     cached: bool = False
+    plan_key: str | None = None
+    """Of the cached plan that was used."""
 
 
 class Statements:
@@ -95,6 +100,7 @@ class Statements:
         self._queries = queries
         self._results = results
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self.asked = PlanCache()
 
     def run(self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions) -> Answer:
         """Run a statement in a transaction of the request's, or find its result in the cache.
@@ -122,9 +128,11 @@ class Statements:
         key: Key | None = None,
     ) -> Answer:
         plan = self._plan(transaction, request.database, text, parsed(text), bind_values)
+        version = transaction.catalog.version
         deadline = time.monotonic() + (options.max_runtime or math.inf)
         context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
         request.restrict(transaction, _needs(plan))
+        plan_key = self._asked(version, request, text, bind_values, options, plan) if options.plan_cache else None
         with self._queries.watched(request.user.name, text, bind_values, context):
             result = execute(plan, context, bind_values)
         # Rows may share values with each other, bind variables and the cached plan: version 2 of
@@ -138,7 +146,7 @@ class Statements:
             sources = {name: owned[name].id for name in {*plan.collections, *context.reached} if name in owned}
             kept = Kept(text, key[1], content, len(result.values), sources, dict(statistics), result.seconds)
             self._results.keep(transaction.stamp, request.database, key, kept)
-        return Answer(marshal.loads(content), context.warnings, statistics, result.seconds)
+        return Answer(marshal.loads(content), context.warnings, statistics, result.seconds, plan_key=plan_key)
 
     def _key(
         self,
@@ -157,13 +165,31 @@ class Statements:
         values = json.dumps(dict(sorted(bind_values.items())))
         return text, values, options.full_count, options.counted, options.optimizer, hidden
 
-    def plan(self, request: Request, text: str, bind_values: dict[str, Value]) -> Plan:
+    def plan(
+        self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions
+    ) -> tuple[Plan, str | None]:
+        """A statement's plan, and its key if it was asked for to be cached and is."""
         statement = parsed(text)
         statement.parameters.check(bind_values)
         with request.transaction() as transaction:
             plan = self._plan(transaction, request.database, text, statement, bind_values)
             request.check(transaction, _needs(plan), planning=True)
-            return plan
+            if not options.plan_cache:
+                return plan, None
+            return plan, self._asked(transaction.catalog.version, request, text, bind_values, options, plan)
+
+    def _asked(
+        self,
+        version: int,
+        request: Request,
+        text: str,
+        bind_values: dict[str, Value],
+        options: QueryOptions,
+        plan: Plan,
+    ) -> str | None:
+        rules = json.loads(options.optimizer or "{}").get("rules")
+        check_fit(parsed(text).query, plan, bool(rules))
+        return self.asked.ask(version, request.database, text, bind_values, options.full_count, plan)
 
     def _plan(
         self,
@@ -183,11 +209,8 @@ class Statements:
                 self._plans.popitem(last=False)
         return plan
 
-    def cached(self, database: str) -> list[str]:
-        """The statements of a database whose plans are kept."""
-        return [text for _, owner, text, _ in list(self._plans) if owner == database]
-
-    def forget(self, database: str) -> None:
+    def forget_plans(self, database: str) -> None:
+        self.asked.clear(database)
         for key in [key for key in list(self._plans) if key[1] == database]:
             self._plans.pop(key, None)
 
