@@ -358,6 +358,8 @@ def test_wait_for_sync_of_a_collection_is_answered(tmp_path: Path) -> None:
     for route in ("/_api/document/{}", "/_api/gharial/g/vertex/{}"):
         answered = [database.handle("POST", route.format(name), body={}).status for name in "cd"]
         assert answered == [201, 202]
+    for documents, status in (([{"_key": "a"}, {"_key": "a"}], 201), ([{"_key": "a"}], 202)):
+        assert database.handle("POST", "/_api/document/c", body=documents).status == status
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs the names of open files")

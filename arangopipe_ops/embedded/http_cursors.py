@@ -11,7 +11,7 @@ from typing import Any
 from .errors import ArangoError
 from .http_queries import explained
 from .request import Request, Response, Route, shaped, success
-from .statements import Answer, QueryOptions, parsed
+from .statements import Answer, Asking, QueryOptions, parsed
 
 DEFAULT_BATCH = 1000
 DEFAULT_SECONDS = 30.0
@@ -71,8 +71,9 @@ def execute(request: Request) -> Response:
     prepared = time.perf_counter()
     parsed(text)
     phases = {"initializing": prepared - started, "parsing": time.perf_counter() - prepared}
-    answer = request.file.statements.run(request, text, given.get("bindVars") or {}, _options(given, options))
-    envelope = _envelope(request, given, options, answer, phases)
+    asked = Asking(request, text, given.get("bindVars") or {}, _options(given, options))
+    answer = request.file.statements.run(asked)
+    envelope = _envelope(asked, given, options, answer, phases)
     seconds = float(given.get("ttl") or DEFAULT_SECONDS)
     owner = (request.database, request.user.name)
     retry = bool(options.get("allowRetry"))
@@ -94,7 +95,7 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
 
 
 def _envelope(
-    request: Request, given: dict[str, Any], options: dict[str, Any], answer: Answer, phases: dict[str, float]
+    asked: Asking, given: dict[str, Any], options: dict[str, Any], answer: Answer, phases: dict[str, float]
 ) -> dict[str, Any]:
     """What every batch of a result carries along; the measurement of single nodes is not there."""
     extra: dict[str, Any] = {"warnings": answer.warnings, "stats": answer.statistics}
@@ -102,8 +103,8 @@ def _envelope(
     if level:
         extra["profile"] = phases | {"executing": answer.seconds}
     if level > 1:
-        plan, _ = request.file.statements.plan(request, given["query"], given.get("bindVars") or {}, QueryOptions())
-        extra["plan"] = explained(plan, parsed(given["query"]).writes)
+        plan, _ = asked.request.file.statements.plan(asked._replace(options=QueryOptions()))
+        extra["plan"] = explained(plan, parsed(asked.text).writes)
         answer.statistics["nodes"] = []
     counted = {"count": len(answer.values)} if given.get("count") else {}
     known = {"planCacheKey": answer.plan_key} if answer.plan_key is not None else {}

@@ -121,7 +121,8 @@ def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> R
         collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            return _many(request, results, on_disk if waits_for_sync(request, collection) else 202)
+            written_to = any("error" not in result for result in results)
+            return _many(request, results, on_disk if waits_for_sync(request, collection, written_to) else 202)
         try:
             written = change(transaction, collection, request.body)
         except RevisionConflict as error:
@@ -130,8 +131,9 @@ def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> R
     return Response(on_disk if waits_for_sync(request, collection) else 202, result)
 
 
-def waits_for_sync(request: Request, collection: Collection) -> bool:
-    return request.flag("waitForSync") or collection.waits_for_sync
+def waits_for_sync(request: Request, collection: Collection, written_to: bool = True) -> bool:
+    """Whether the answer came after the write was on disk: a collection waits only for what was written to it."""
+    return request.flag("waitForSync") or (written_to and collection.waits_for_sync)
 
 
 def _key_or_none(value: Any) -> str | None:

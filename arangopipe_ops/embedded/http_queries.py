@@ -14,7 +14,7 @@ from .plan_cache import Asked
 from .queries import TRACKING
 from .request import Request, Response, Route, shaped, success
 from .result_cache import MODES, OFF
-from .statements import QueryOptions, parsed
+from .statements import Asking, QueryOptions, parsed
 
 
 def parse(request: Request) -> Response:
@@ -37,7 +37,8 @@ def explain(request: Request) -> Response:
     text = _text(given)
     options = shaped(given.get("options") or {}, allPlans=bool, optimizer=dict, usePlanCache=bool, fullCount=bool)
     started = time.perf_counter()
-    planned, key = request.file.statements.plan(request, text, given.get("bindVars") or {}, _planning(options))
+    asked = Asking(request, text, given.get("bindVars") or {}, _planning(options))
+    planned, key = request.file.statements.plan(asked)
     plan = explained(planned, parsed(text).writes)
     stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
     stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]

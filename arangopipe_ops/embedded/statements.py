@@ -80,6 +80,15 @@ class QueryOptions(NamedTuple):
     """Whether the plan is to be cached, or is refused with 1584."""
 
 
+class Asking(NamedTuple):
+    """A statement, and all that a request says about it."""
+
+    request: Request
+    text: str
+    bind_values: dict[str, Value]
+    options: QueryOptions
+
+
 @dataclass(slots=True)
 class Answer:
     """What a statement returned; its values are copies of nobody else's."""
@@ -102,37 +111,30 @@ class Statements:
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self.asked = PlanCache()
 
-    def run(self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions) -> Answer:
+    def run(self, asked: Asking) -> Answer:
         """Run a statement in a transaction of the request's, or find its result in the cache.
 
         Raises 1500 if it runs for too long or is killed, 32 if its result is too large.
         """
+        request, text, bind_values, options = asked
         statement = parsed(text)
         statement.parameters.check(bind_values)
         with request.transaction(statement.writes, statement.sync(bind_values)) as transaction:
             if not self._results.is_on:
-                return self._run(request, transaction, text, bind_values, options)
-            key = self._key(request, transaction, text, bind_values, options)
+                return self._run(asked, transaction)
+            key = self._key(asked, transaction)
             kept = None if key is None else self._results.find(transaction.stamp, request.database, key)
             if kept is not None and not 0 < options.memory_limit < len(kept.content):
                 return Answer(marshal.loads(kept.content), [], dict(kept.statistics), kept.seconds, cached=True)
-            return self._run(request, transaction, text, bind_values, options, key)
+            return self._run(asked, transaction, key)
 
-    def _run(
-        self,
-        request: Request,
-        transaction: Transaction,
-        text: str,
-        bind_values: dict[str, Value],
-        options: QueryOptions,
-        key: Key | None = None,
-    ) -> Answer:
-        plan = self._plan(transaction, request.database, text, parsed(text), bind_values)
-        version = transaction.catalog.version
+    def _run(self, asked: Asking, transaction: Transaction, key: Key | None = None) -> Answer:
+        request, text, bind_values, options = asked
+        plan, version = self._plan(asked, transaction), transaction.catalog.version
         deadline = time.monotonic() + (options.max_runtime or math.inf)
         context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
         request.restrict(transaction, _needs(plan))
-        plan_key = self._asked(version, request, text, bind_values, options, plan) if options.plan_cache else None
+        plan_key = self._plan_key(asked, version, plan)
         with self._queries.watched(request.user.name, text, bind_values, context):
             result = execute(plan, context, bind_values)
         # Rows may share values with each other, bind variables and the cached plan: version 2 of
@@ -148,15 +150,9 @@ class Statements:
             self._results.keep(transaction.stamp, request.database, key, kept)
         return Answer(marshal.loads(content), context.warnings, statistics, result.seconds, plan_key=plan_key)
 
-    def _key(
-        self,
-        request: Request,
-        transaction: Transaction,
-        text: str,
-        bind_values: dict[str, Value],
-        options: QueryOptions,
-    ) -> Key | None:
+    def _key(self, asked: Asking, transaction: Transaction) -> Key | None:
         """What the result is kept by, if it may be; those who may read other collections have other results."""
+        request, text, bind_values, options = asked
         if not self._results.wants(options.cache) or options.stream or not parsed(text).is_cacheable:
             return None
         if request.header(TRANSACTION_HEADER) is not None or is_cluster():
@@ -165,45 +161,29 @@ class Statements:
         values = json.dumps(dict(sorted(bind_values.items())))
         return text, values, options.full_count, options.counted, options.optimizer, hidden
 
-    def plan(
-        self, request: Request, text: str, bind_values: dict[str, Value], options: QueryOptions
-    ) -> tuple[Plan, str | None]:
+    def plan(self, asked: Asking) -> tuple[Plan, str | None]:
         """A statement's plan, and its key if it was asked for to be cached and is."""
-        statement = parsed(text)
-        statement.parameters.check(bind_values)
-        with request.transaction() as transaction:
-            plan = self._plan(transaction, request.database, text, statement, bind_values)
-            request.check(transaction, _needs(plan), planning=True)
-            if not options.plan_cache:
-                return plan, None
-            return plan, self._asked(transaction.catalog.version, request, text, bind_values, options, plan)
+        parsed(asked.text).parameters.check(asked.bind_values)
+        with asked.request.transaction() as transaction:
+            plan = self._plan(asked, transaction)
+            asked.request.check(transaction, _needs(plan), planning=True)
+            return plan, self._plan_key(asked, transaction.catalog.version, plan)
 
-    def _asked(
-        self,
-        version: int,
-        request: Request,
-        text: str,
-        bind_values: dict[str, Value],
-        options: QueryOptions,
-        plan: Plan,
-    ) -> str | None:
-        rules = json.loads(options.optimizer or "{}").get("rules")
-        check_fit(parsed(text).query, plan, bool(rules))
+    def _plan_key(self, asked: Asking, version: int, plan: Plan) -> str | None:
+        request, text, bind_values, options = asked
+        if not options.plan_cache:
+            return None
+        check_fit(parsed(text).query, plan, bool(json.loads(options.optimizer or "{}").get("rules")))
         return self.asked.ask(version, request.database, text, bind_values, options.full_count, plan)
 
-    def _plan(
-        self,
-        transaction: Transaction,
-        database: str,
-        text: str,
-        statement: Statement,
-        bind_values: dict[str, Value],
-    ) -> Plan:
+    def _plan(self, asked: Asking, transaction: Transaction) -> Plan:
         """From the cache, which knows what a plan depends on: catalog, text and structural bind values."""
-        key = (transaction.catalog.version, database, text, statement.parameters.shape(bind_values))
+        request, text, bind_values, _ = asked
+        statement = parsed(text)
+        key = (transaction.catalog.version, request.database, text, statement.parameters.shape(bind_values))
         plan = self._plans.get(key)
         if plan is None:
-            plan = plan_query(bind(statement.query, bind_values), transaction, database)
+            plan = plan_query(bind(statement.query, bind_values), transaction, request.database)
             self._plans[key] = plan
             if len(self._plans) > CACHED_PLANS:
                 self._plans.popitem(last=False)
