@@ -141,10 +141,9 @@ def shaped(given: Any, **types: type) -> dict[str, Any]:
     """`given` if it is an object whose attributes have these types where they are there; else raises 10."""
     if not isinstance(given, dict):
         raise ArangoError(10, message="bad parameter: expecting an object")
-    for name, kind in types.items():
-        value = given.get(name)
-        if value is not None and not _is(value, kind):
-            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[kind]}")
+    for name, value in given.items() if types else ():
+        if value is not None and name in types and not _is(value, types[name]):
+            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[types[name]]}")
     return given
 
 
