@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -421,6 +422,7 @@ def test_a_forked_child_has_a_cache_of_its_own(file: File) -> None:
     with file.database.results._lock:
         child = os.fork()
         if child == 0:
+            signal.alarm(20)  # a child that waits for the parent's lock waits forever
             os._exit(0 if file.ask() == ([1, 2], False) and file.ask() == ([1, 2], True) else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert file.ask() == ([1, 2], True)
