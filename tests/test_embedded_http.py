@@ -174,6 +174,18 @@ def test_databases_are_apart(db: Any, tmp_path: Path) -> None:
     assert db.version().startswith("3.12")
 
 
+def test_the_engine(db: Any) -> None:
+    """The engine has the name that clients test for, says what it is, and names indexes that can be made."""
+    engine = db.engine()
+    assert (engine["name"], engine["storage"]) == ("rocksdb", "sqlite")
+    assert db.version(details=True)["details"]["storage-engine"] == "sqlite"
+    users = db.create_collection("users")
+    for number, kind in enumerate(set(engine["supports"]["indexes"]) - {"primary", "edge"}):
+        expiry = {"expireAfter": 1} if kind == "ttl" else {}
+        users.add_index({"type": kind, "fields": [f"a{number}"], **expiry})
+    assert {"hash", "skiplist"} == set(engine["supports"]["aliases"]["indexes"])
+
+
 def test_cursors_come_in_batches(db: Any) -> None:
     """A result is fetched batch by batch, counted if asked for, and can be closed early."""
     cursor = db.aql.execute("FOR x IN 1..10 RETURN x", batch_size=3, count=True, ttl=60)

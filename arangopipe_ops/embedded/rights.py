@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .catalog import SYSTEM, Catalog
 from .errors import ArangoError
@@ -37,6 +37,7 @@ _NEEDS: tuple[tuple[str, str, str], ...] = (
     ("DELETE", r"/_api/(collection|gharial)/[^/]+", DEFINE),
     ("PUT", r"/_api/collection/[^/]+/(properties|rename)", DEFINE),
     ("POST|DELETE", r"/_api/index.*", DEFINE),
+    ("DELETE", r"/_api/query-plan-cache", DEFINE),
     ("POST", r"/_api/gharial/[^/]+/(vertex|edge)", DEFINE),
     ("PUT|DELETE", r"/_api/gharial/[^/]+/(vertex|edge)/[^/]+", DEFINE),
     (r".*", r".*", USE),
@@ -100,11 +101,17 @@ class Identity:
             message = f"forbidden: this needs write access to {SYSTEM}"
             raise ArangoError(11 if database == SYSTEM else 1230, status=403, message=message)
 
+    def hidden(self, catalog: Catalog, database: str) -> frozenset[str]:
+        """The database's collections that may not be read."""
+        if self.superuser:
+            return frozenset()
+        return frozenset(name for name in catalog.databases[database] if self.on_collection(database, name) == NONE)
+
     def visible(self, catalog: Catalog, database: str) -> Catalog:
         """The catalog without the database's collections that may not be read."""
-        owned = catalog.databases[database]
-        seen = {name: each for name, each in owned.items() if self.on_collection(database, name) != NONE}
-        return Catalog(catalog.version, catalog.databases | {database: seen}, catalog.numbers)
+        hidden = self.hidden(catalog, database)
+        seen = {name: each for name, each in catalog.databases[database].items() if name not in hidden}
+        return replace(catalog, databases=catalog.databases | {database: seen})
 
 
 IN_PROCESS = Identity("root", superuser=True)
