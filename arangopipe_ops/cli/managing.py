@@ -45,7 +45,28 @@ def _serve_db_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8529)
 
 
+def _completion(options: argparse.Namespace) -> None:
+    """Print a script that completes commands and options in your shell."""
+    try:
+        import shtab
+    except ImportError:
+        raise Misconfigured("completion needs shtab: pip install 'arangopipe-ops[cli]'") from None
+    from arangopipe_ops.cli import parser
+
+    say(shtab.complete(parser(), options.shell))
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
 COMMANDS: Sequence[Command] = (
     Command("provision", _provision),
     Command("serve-db", _serve_db, _serve_db_arguments, ("--file graph.db --port 8529",)),
+    Command(
+        "completion",
+        _completion,
+        _completion_arguments,
+        ("bash > ~/.local/share/bash-completion/completions/arangopipe",),
+    ),
 )
