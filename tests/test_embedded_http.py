@@ -353,6 +353,18 @@ def test_ttl_indexes_expire(db: Any, tmp_path: Path) -> None:
     assert sorted(sessions.keys()) == ["late", "never", "new", "trigger"]
 
 
+def test_a_collection_has_one_ttl_index(db: Any) -> None:
+    """The same one again is no change, another one is refused; edge collections have one, too."""
+    owns = db.create_collection("owns", edge=True)
+    first = owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
+    assert owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})["id"] == first["id"]
+    for other in ({"fields": ["at"], "expireAfter": 61}, {"fields": ["until"], "expireAfter": 60}):
+        with pytest.raises(errors.IndexCreateError) as refused:
+            owns.add_index({"type": "ttl", **other})
+        assert (refused.value.http_code, refused.value.error_code) == (400, 10)
+    assert [each["type"] for each in owns.indexes()] == ["primary", "edge", "ttl"]
+
+
 def test_a_change_with_an_older_version_does_nothing(db: Any) -> None:
     """With a version attribute the highest version wins, in whatever order changes arrive."""
     versioned = db.create_collection("versioned")

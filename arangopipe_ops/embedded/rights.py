@@ -59,24 +59,27 @@ class Identity:
     superuser: bool = False
 
     def on_database(self, database: str) -> str:
+        """The grant on it, or else the higher one of those on any database and on `_system`."""
         if self.superuser:
             return WRITE
-        for name in (database, ALL):
-            level = self.grants.get(name, {}).get("")
-            if level is not None:
-                return level
-        return NONE
+        return self._given(database) or self._highest((ALL, ""), (SYSTEM, ""))
 
     def on_collection(self, database: str, collection: str) -> str:
-        """The most specific grant: on the collection, on all of the database, on the database."""
-        if self.superuser:
-            return WRITE
-        candidates = ((database, collection), (database, ALL), (database, ""), (ALL, ALL), (ALL, ""))
-        for owner, name in candidates:
-            level = self.grants.get(owner, {}).get(name)
-            if level is not None:
-                return level
-        return NONE
+        """The grant on it, or else the highest one of those on any collection and on the database.
+
+        System collections follow the database. Without a right on the database no request comes this far.
+        """
+        level = self.on_database(database)
+        if self.superuser or collection.startswith("_"):
+            return level
+        elsewhere = self._highest((database, ALL), (ALL, ALL), (ALL, ""), (SYSTEM, ""))
+        return self._given(database, collection) or max(level, elsewhere, key=LEVELS.__getitem__)
+
+    def _given(self, database: str, collection: str = "") -> str | None:
+        return self.grants.get(database, {}).get(collection)
+
+    def _highest(self, *places: tuple[str, str]) -> str:
+        return max((self._given(*place) or NONE for place in places), key=LEVELS.__getitem__)
 
     def require(self, database: str, collection: str, need: str) -> None:
         """Raises 11 (403) if the collection may not be read, 1004 (403) if it may not be written to."""

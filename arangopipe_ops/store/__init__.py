@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from arangopipe_ops import model
-from arangopipe_ops.errors import ArangopipeError, Conflict, Invalid, NotFound
+from arangopipe_ops.errors import ArangopipeError, Conflict, Invalid, NotFound, NotProvisioned
 from arangopipe_ops.model import (
     ANNOTATIONS,
     AUDIT,
@@ -313,7 +313,12 @@ class Store:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
         while True:
             text, named = statement(self.schema)
-            [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            try:
+                [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            except NotProvisioned:  # a kind that was withdrawn meanwhile has no collection
+                if self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0]):
+                    continue
+                raise
             if not self._learned(answer["extension"]):
                 return dict(answer)
 
