@@ -1,5 +1,6 @@
 """The doctor: each planted fault is found, and following its cure removes it."""
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from conftest import dump
 
 from arangopipe_ops import admin, errors, model, stages
 from arangopipe_ops.admin import doctor, extend, repair, retention
@@ -200,9 +202,11 @@ def test_a_planted_fault_is_found_and_its_cure_removes_it(db: Any, wine: Any, na
     assert doctor(db) == []
     plant, count = PLANTED[name]
     plant(db, wine)
+    before = dump(db)
     findings = {finding.name: finding for finding in doctor(db)}
     assert findings[name].count == count
-    assert doctor(db) == [*findings.values()], "the doctor only reads"
+    assert dump(db) == before
+    assert doctor(db) == [*findings.values()]
     follow(findings[name].cure, db)
     left = doctor(db)
     assert name not in {finding.name for finding in left}
@@ -229,6 +233,7 @@ def test_the_clock(db: Any) -> None:
     assert doctor(db, clock=time.time) == []
 
 
+@pytest.mark.skipif("ARANGO_URL" in os.environ, reason="a server has the version it has")
 def test_the_version(db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server older than 3.11 is a warning that names both versions; a later one is none."""
     monkeypatch.setattr(http_server, "VERSION", "3.10.14")

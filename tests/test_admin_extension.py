@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -175,6 +176,16 @@ def test_withdrawing_what_is_in_use(db: Any) -> None:
     assert withdraw(db, nodes=["Report", "Grade"], edges=["report_dataset", "report_grade"], force=True)
     assert Store(db).counts()["datasets"] == 1
     assert doctor(db) == []
+
+
+def test_a_type_gets_other_indexes(db: Any) -> None:
+    """A type's indexes can change: the new one is made, the one it replaces goes when asked."""
+    extend(db, nodes=[REPORT])
+    assert extend(db, nodes=[replace(REPORT, indexes=(Index(("author",)),))])
+    assert [(each.name, each.problem) for each in plan(db)] == [("reports (topic, sparse)", "obsolete")]
+    assert provision(db, force=True)
+    assert plan(db) == []
+    assert ["author"] in [index["fields"] for index in db.collection("reports").indexes()]
 
 
 def test_an_extended_database_is_upgraded_whole(db: Any) -> None:

@@ -1,5 +1,7 @@
 """How long serving performance is kept."""
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,17 @@ def serve(store: Store, *ages: float) -> Any:
     return deployment
 
 
+def wait_for_expiry(db: Any, tmp_path: Path) -> None:
+    """Let the database remove what is over: a file does so with the first write of a process that opens it."""
+    if "ARANGO_URL" not in os.environ:
+        db = client(tmp_path / "graph.db", busy_seconds=7).db("_system")
+        db.aql.execute("INSERT {_key: 'trigger'} INTO audit")
+        return
+    deadline = time.monotonic() + 180
+    while db.collection(NODES).count() + db.collection(EDGES).count() > 4 and time.monotonic() < deadline:
+        time.sleep(2)
+
+
 def ttl(db: Any, collection: str) -> list[tuple[list[str], float]]:
     indexes = [index for index in db.collection(collection).indexes() if index["type"] == "ttl"]
     return [(index["fields"], index["expiry_time"]) for index in indexes]
@@ -35,8 +48,7 @@ def test_old_periods_go_with_their_edges(store: Store, db: Any, tmp_path: Path) 
     """The database removes what is over, nodes and edges, and nothing is left dangling; the rest is served on."""
     deployment = serve(store, 200, 91, 89, 1)
     assert retention(db, 90) == {"days": 90, "over": 2}
-    other = client(tmp_path / "graph.db", busy_seconds=7).db("_system")
-    other.aql.execute("INSERT {_key: 'trigger'} INTO audit")
+    wait_for_expiry(db, tmp_path)
     assert store.counts()[NODES] == store.counts()[EDGES] == 2
     assert doctor(db) == []
     serving = [node for node in store.lineage(deployment)["nodes"] if node["kind"] == "ServingPerf"]

@@ -55,8 +55,8 @@ def doctor(
 ) -> list[Finding]:
     """Return what is wrong with a database, the gravest first; an empty list means that it is healthy.
 
-    It looks at connection, server, permissions, structure and clock in a few requests, then at every edge and node,
-    in statements of bounded size; `progress` is told a collection's name, how far it is and how many there are.
+    It looks at connection, server, permissions, structure and clock in some thirty requests, then at every edge and
+    node, in statements of bounded size; `progress` is told a collection's name, how far it is and how many there are.
     `scan=False` leaves that out. Runs that have been running for more than `stale_days` are taken for dead.
     """
     findings: list[Finding] = []
