@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
     "analytics": {"errors", "model", "store", "admin"},
-    "compat": {"errors", "model", "stages", "store", "admin"},
+    "compat": {"errors", "model", "stages", "connection", "store", "admin"},
     "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations"},
     "kfp": CORE | {"drawing", "integrations"},

@@ -116,6 +116,14 @@ class Store:
         """Undo `archive`."""
         return self._revise("restore", reference, kind, reason)
 
+    def relate(self, reference: Any, other: str, kind: str | None = None, *, reason: str | None = None) -> Change:
+        """Note on a node that another one, an `_id`, is related: in its attribute `related_<collection>`.
+
+        That is how the original Arangopipe links entities. It is no edge, and lineage does not follow it.
+        """
+        attribute = f"related_{other.partition('/')[0]}"
+        return self._revise("relate", reference, kind, reason, {"attribute": attribute, "other": other})
+
     def promote(self, deployment: Any, *, over: Any = None, reason: str | None = None, dry_run: bool = False) -> Change:
         """Make a registered deployment the active one of its project and environment, and archive the other.
 
