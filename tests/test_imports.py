@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Room -> the rooms it may import; "" is the package root."""
 
 THIRD_PARTY_HOMES = {
-    "arango": {"connection", "store", "admin", "embedded"},
+    "arango": {"connection", "store", "admin", "compat", "embedded"},
     "lark": {"embedded"},
     "airflow": {"airflow"},
     "kfp": {"kfp"},
