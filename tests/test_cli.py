@@ -13,6 +13,7 @@ from test_connection import free_port, url_of
 
 from arangopipe_ops import cli
 from arangopipe_ops.cli import managing, reading, writing
+from arangopipe_ops.connection import connect
 from arangopipe_ops.model import MAX_DOCUMENT_BYTES
 
 
@@ -178,6 +179,62 @@ def test_edges_and_nodes_of_any_kind(registered: Any) -> None:
     assert registered("register", "node", "Dataset", "--set", "name=more")[0] == 0
     assert registered("register", "edge", "run_datasets", "r1", "more")[0] == 0
     assert "more" in registered("lineage", "r1", "--kind", "Run")[1]
+
+
+def test_a_plan_before_provisioning(run: Any) -> None:
+    """What provisioning would do is shown first, and afterwards there is nothing to do."""
+    code, out, _ = run("provision", "--plan")
+    assert (code, "edge definition" in out, "create" in out) == (0, True, True)
+    run("provision")
+    assert run("provision", "--plan")[1] == "nothing to do\n"
+
+
+def test_doctor_finds_and_repair_cures(registered: Any, url: str) -> None:
+    """A healthy database says so; a planted fault is an exit code, a line with its cure, and goes by repair."""
+    assert registered("doctor")[::2] == (0, "healthy\n")
+    edges = connect(url).collection("run_datasets")
+    edges.insert({"_key": "x", "_from": "run/none", "_to": "datasets/none"})
+    code, out, _ = registered("doctor")
+    assert (code, "dangling-edges" in out, "run_datasets/x" in out) == (1, True, True)
+    assert json.loads(registered("doctor", "--json")[1])[0]["name"] == "dangling-edges"
+    assert registered("repair", "dangling-edges")[1] == "run_datasets/x\n"
+    assert registered("doctor")[0] == 0
+
+
+def test_types_of_ones_own(registered: Any) -> None:
+    """A node and an edge type are added, used by the same commands as the others, and withdrawn."""
+    node = {"kind": "Experiment", "collection": "experiments", "identity": ["name"]}
+    edge = {"name": "experiment_runs", "source": "Experiment", "target": "Run", "upstream": "from"}
+    code, out, _ = registered("extend", "--node", json.dumps(node), "--edge", json.dumps(edge))
+    assert (code, json.loads(out)["nodes"][0]["kind"]) == (0, "Experiment")
+    assert registered("register", "node", "Experiment", "--set", "name=first")[0] == 0
+    assert registered("register", "edge", "experiment_runs", "first", "r1")[0] == 0
+    assert "Experiment first" in registered("lineage", "r1", "--kind", "Run")[1]
+    assert "first" in registered("search", "Experiment")[1]
+    code, _, err = registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment")
+    assert (code, "documents" in err) == (4, True)
+    assert registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment", "--force")[1] == "withdrawn\n"
+
+
+def test_retention(registered: Any) -> None:
+    """Serving performance is kept for some days, or for ever."""
+    assert json.loads(registered("retention", "30", "--dry-run")[1]) == {"days": 30, "over": 1}
+    assert json.loads(registered("retention", "36500")[1])["days"] == 36500
+    assert json.loads(registered("retention", "off")[1])["days"] is None
+    assert "is not a number of days" in registered("retention", "soon")[2]
+
+
+def test_a_database_and_its_user(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator creates a database with a user, whose password comes from the environment alone."""
+    with serving(tmp_path / "served.db") as server:
+        system = url_of(server.address)
+        code, _, err = run("create-database", "ml", "--user", "ann", url=system)
+        assert (code, "ARANGOPIPE_USER_PASSWORD" in err) == (1, True)
+        monkeypatch.setenv("ARANGOPIPE_USER_PASSWORD", "ann's secret")
+        code, out, err = run("create-database", "ml", "--user", "ann", "--role", "owner", url=system)
+        assert (code, "created" in out, "secret" in out + err) == (0, True, False)
+        assert "is there already" in run("create-database", "ml", "--user", "ann", "--role", "owner", url=system)[1]
+        assert run("provision", url=url_of(server.address, name="ml"))[0] == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
