@@ -92,6 +92,14 @@ def test_sparse_index_is_not_used_for_null(db: Any) -> None:
     assert list(db.aql.execute(query, bind_vars={"v": "c1"})) == [1]
 
 
+def test_a_sparse_index_for_null_leaves_the_choice_to_another(db: Any) -> None:
+    """A literal null on one attribute does not keep the index of another from being used."""
+    query = "FOR d IN items FILTER d.code == null AND d.name == 'name2' RETURN d._key"
+    cursor = db.aql.execute(query)
+    assert sorted(cursor) == ["k12", "k2", "k22", "k32", "k42"]
+    assert cursor.statistics()["scanned_full"] == 0
+
+
 def test_values_that_depend_on_the_loop_stay_filters(db: Any) -> None:
     """A filter between two attributes of a document is no look-up."""
     query = "FOR d IN items FILTER d.number == d.created FILTER d.created < 3 RETURN d.created"

@@ -15,7 +15,7 @@ from .catalog import EXPANSION, Index
 from .context import Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
-from .tree import Array, Attribute, Binary, Expr, SortKey, Variable
+from .tree import Array, Attribute, Binary, Expr, Literal, SortKey, Variable
 from .values import HIGHEST, Value, encode
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -251,6 +251,8 @@ class Candidate:
     @property
     def complete(self) -> bool:
         """Whether conditions exclude null in every field, as a sparse index demands."""
+        if any(isinstance(each.value, Literal) and each.value.value is None for each in self.prefix):
+            return False
         ranged = any(bound.operator in LOWER for bound in self.bounds)
         return len(self.prefix) + ranged == len(self.index.fields)
 
