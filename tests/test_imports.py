@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "model"},
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
-    "analytics": {"errors", "model", "store", "admin"},
+    "analytics": {"errors", "model", "stages", "store", "admin"},
     "compat": {"errors", "model", "stages", "store", "admin"},
     "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations"},
