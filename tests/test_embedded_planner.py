@@ -49,6 +49,7 @@ SERVED = [
     ("FOR d IN items FILTER d._key == 'k1' || d._key == 'k2' SORT d.created RETURN d.created", [1, 2], 2),
     ("FOR d IN items FILTER d.code == 'c1' OR d.code IN ['c5', 'c7'] SORT d.created RETURN d.created", [1, 5, 7], 3),
     ("FOR d IN items FILTER d.a.b == 2 SORT d._key LIMIT 1 RETURN d.created", [11], 16),
+    ("FOR d IN items FILTER 't3' IN d.tags[*] FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items FILTER 't3' IN d.tags FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items SORT d.number DESC LIMIT 2 RETURN d.number", [49, 48], 2),
     ("FOR d IN items FILTER d.number == null RETURN d.created", [0, 10, 20, 30, 40], 5),
