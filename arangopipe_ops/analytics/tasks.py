@@ -34,7 +34,7 @@ RETURN {{answer: ({models}
   LET projects = {projects}
   COLLECT technique = m.technique == null ? m.type : m.technique INTO group = {{id: m._id, runs, projects}}
   LET runs = UNIQUE(FLATTEN(group[*].runs))
-  LET best = FIRST(FOR run IN runs FILTER run.value != null SORT run.value {order}, run.at DESC LIMIT 1 RETURN run)
+  LET best = FIRST(FOR x IN runs FILTER x.value != null SORT x.value {order}, x.at DESC LIMIT 1 RETURN x)
   SORT LENGTH(runs) DESC, technique
   RETURN {{
     technique,
