@@ -511,7 +511,7 @@ class Edge:
     def digest(self) -> str:
         return digest(self.content) if self.content else _EMPTY
 
-    @property
+    @cached_property
     def tokens(self) -> tuple[str, str]:
         """Name both ends inside one request; an end that is sure is its `_id`."""
         source, sink = (end.id if isinstance(end, Node) else end.token for end in (self.source, self.target))

@@ -1,6 +1,5 @@
 """Many stages at once: they are merged into batches of bounded size, each one statement and whole."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
@@ -8,7 +7,7 @@ from typing import Any, TypedDict
 from arangopipe_ops import model
 from arangopipe_ops.errors import ArangopipeError, Conflict, NotFound
 from arangopipe_ops.model import AUDIT, Document, Edge, Node, Stage, Target
-from arangopipe_ops.store.writing import leads
+from arangopipe_ops.store.writing import contradicts
 
 BATCH_NODES = 1000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -112,12 +111,9 @@ class Batch:
 
     def mark(self, before: str) -> str:
         """Return a digest of this batch and of all before it."""
-        found = hashlib.sha256(before.encode())
-        for node in self.stage.nodes:
-            found.update(model.canonical_text([node.id, *_state(node)]).encode())
-        for edge in self.stage.edges:
-            found.update(model.canonical_text([edge.type.name, *edge.tokens, edge.digest]).encode())
-        return found.hexdigest()[:32]
+        nodes = [[node.id, *_state(node)] for node in self.stage.nodes]
+        edges = [[edge.type.name, *edge.tokens, edge.digest] for edge in self.stage.edges]
+        return model.digest([before, nodes, edges])[:32]
 
     def ids(self) -> set[str]:
         """Return what it writes and what that leads to, as far as is known without the database."""
@@ -200,7 +196,7 @@ def batches(stages: Iterable[Stage], nodes: int) -> Iterator[Batch]:
 
 
 def _state(node: Node) -> list[Any]:
-    return [node.digest, model.canonical_text(node.notes), node.slot, node.active]
+    return [node.digest, model.canonical_text(node.notes) if node.notes else "", node.slot, node.active]
 
 
 def _loose(edge: Edge) -> bool:
@@ -219,5 +215,5 @@ def _concerns(error: ArangopipeError, stage: Stage) -> bool:
         return any(str(end) in error.references for end in ends)
     if isinstance(error, Conflict):
         old: Mapping[str, Any] = error.document or {"_id": error.id}
-        return any(node.id == error.id for node in stage.nodes) or any(leads(edge, old) for edge in stage.edges)
+        return any(node.id == error.id for node in stage.nodes) or any(contradicts(edge, old) for edge in stage.edges)
     return False

@@ -82,16 +82,16 @@ class Groups:
         for node in self.nodes.get(collection, ()):
             if node.key == key:
                 return dict(node.content)
-        return next(dict(edge.content) for edge in self.edges[collection] if leads(edge, old))
+        return next(dict(edge.content) for edge in self.edges[collection] if contradicts(edge, old))
 
 
 def _stored_ends(edge: Edge) -> Iterator[Target]:
     return (end for end in (edge.source, edge.target) if isinstance(end, Target))
 
 
-def leads(edge: Edge, document: Mapping[str, Any]) -> bool:
-    """Return whether an edge leads the way of a stored one; an end given by name may be any of its collection."""
-    if document["_id"].partition("/")[0] != edge.type.name:
+def contradicts(edge: Edge, document: Mapping[str, Any]) -> bool:
+    """Return whether an edge is a stored one with other content; an end given by name may be any of its collection."""
+    if document["_id"].partition("/")[0] != edge.type.name or document.get("digest") == edge.digest:
         return False
     stored = zip((edge.source, edge.target), (document["_from"], document["_to"]), strict=True)
     return all(end.id == id if isinstance(end, Node) else _may_be(end, id) for end, id in stored)
