@@ -171,7 +171,7 @@ def test_a_missing_reference_names_its_stage(store: Store) -> None:
     """The error says which stage it is; its batch is not written, and those before it are."""
     many = flow(10)
     many.insert(8, stages.log_run("lost", model="nowhere"))
-    with pytest.raises(NotFound, match="^stage 9: not found: 'nowhere' in models"):
+    with pytest.raises(NotFound, match=r"^stage 9: not found: 'nowhere' in models"):
         store.write_many(many)
     assert store.counts() | {"project": 1, "models": 1, "datasets": 1, "run": 0} == store.counts()
 
@@ -180,12 +180,12 @@ def test_a_conflict_names_its_stage_and_attributes(store: Store) -> None:
     """The stage with the differing content is named, and so is a line where it was read from one."""
     store.write_many(flow(3))
     changed = [stages.log_run("r9", model="m"), stages.log_run("r1", model="m", params={"i": 7})]
-    with pytest.raises(Conflict, match="^stage 2: modelparams/.* content in: i") as refused:
+    with pytest.raises(Conflict, match=r"^stage 2: modelparams/.* content in: i") as refused:
         store.write_many(changed)
     assert refused.value.attributes == ["i"]
     assert store.counts()["run"] == 3
     lines = ["", json.dumps({"stage": "run", "run_id": "r1", "model": "m", "params": {"i": 7}})]
-    with pytest.raises(Conflict, match="^line 2: "):
+    with pytest.raises(Conflict, match=r"^line 2: "):
         store.write_many(stages.read_stages(lines))
 
 
@@ -198,7 +198,7 @@ def test_an_edge_conflict_names_the_edge_that_differs(store: Store) -> None:
         stage.link("run_datasets", run, "d", {} if weight is None else {"weight": weight})
         return stage
 
-    with pytest.raises(Conflict, match="^stage 2: run_datasets/.* content in: weight"):
+    with pytest.raises(Conflict, match=r"^stage 2: run_datasets/.* content in: weight"):
         store.write_many([linked("r0", None), linked({"_id": stages.log_run("r1", model="m").nodes[0].id}, 2)])  # type: ignore[arg-type]
 
 

@@ -422,16 +422,17 @@ class Store:
 
     def _caught_up(self, spool: Spool) -> bool:
         """Return whether nothing waits to be written first; where the database may be back, write what waits."""
-        if not spool.waits:
-            spool.give_up_file()
-            return True
-        if not spool.is_due:
+        if spool.waits:
+            if not spool.is_due:
+                return False
+            try:
+                replay(spool.folder, self._write_record, wait=False)
+            except Unavailable:
+                spool.failed()
+        if spool.waits:
             return False
-        try:
-            replay(spool.folder, self._write_record, wait=False)
-        except Unavailable:
-            spool.failed()
-        return not spool.waits
+        spool.end_file()
+        return True
 
     def _put_by(self, spool: Spool, stage: Stage, on_conflict: str, reason: str | None) -> list[Ref]:
         spool.keep(stage, on_conflict, reason, self.provenance)

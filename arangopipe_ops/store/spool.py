@@ -11,11 +11,13 @@ import heapq
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, BinaryIO, NamedTuple, TypedDict
 from uuid import uuid4
 
 from arangopipe_ops.errors import ArangopipeError, Conflict, Invalid, Misconfigured, NotFound, Refused, Unavailable
@@ -58,6 +60,8 @@ class Spool:
         self.folder = Path(folder).absolute()
         self._probe_seconds = probe_seconds
         self._probed = float("-inf")
+        self._turn = threading.Lock()
+        os.register_at_fork(after_in_child=self._forked)
         self._file: int | None = None
         self._path: Path | None = None
         self._owner = 0
@@ -67,10 +71,13 @@ class Spool:
             problem = f"the spool {self.folder} cannot be made: {error.strerror}"
             raise Misconfigured(f"{problem}; name another folder.") from None
 
+    def _forked(self) -> None:
+        self._turn = threading.Lock()
+
     @property
     def waits(self) -> bool:
         """Whether any stage waits in the folder, of this process or another."""
-        return any(path.stat().st_size > _place(path) for path in _files(self.folder))
+        return any(_size(path) > _place(path) for path in _files(self.folder))
 
     @property
     def is_due(self) -> bool:
@@ -86,32 +93,47 @@ class Spool:
         record = Record(time.time_ns(), uuid4().hex, stage.to_json(), on_conflict, reason, provenance)
         line = _line(canonical_text(record._asdict()))
         try:
-            file = self._opened()
-            end = os.fstat(file).st_size
-            try:
-                _append(file, line)
-            except OSError:
-                os.ftruncate(file, end)
-                raise
+            with self._turn:
+                self._append(line)
         except OSError as error:
             raise Unavailable(
                 f"the database is away, and {self.folder} cannot keep the stage: {error.strerror}. "
                 "Nothing was written; make room and try again."
             ) from error
+        _log.info("%s waits in %s", stage.nodes[0].id if stage.nodes else "a stage of edges", self.folder)
 
-    def give_up_file(self) -> None:
-        """End this process's file, once all in it is written, so that a replay can remove it."""
+    def end_file(self) -> None:
+        """Remove this process's file if all in it is written; the next record starts another."""
+        if self._path is None:
+            return
+        with self._turn:
+            path = self._path
+            if path is not None and self._owner == os.getpid() and _size(path) <= _place(path):
+                _remove(path)
+                self._close()
+
+    def _append(self, line: bytes) -> None:
+        file = self._opened()
+        end = os.fstat(file).st_size
+        try:
+            _append(file, line)
+        except OSError:
+            os.ftruncate(file, end)
+            raise
+
+    def _close(self) -> None:
         if self._file is not None and self._owner == os.getpid():
             os.close(self._file)
         self._file = self._path = None
 
     def _opened(self) -> int:
-        if self._file is None or self._owner != os.getpid() or not (self._path and self._path.exists()):
-            self.give_up_file()
+        """Return this process's file, which is locked for as long as it may grow."""
+        while self._file is None or self._owner != os.getpid() or not (self._path and self._path.exists()):
+            self._close()
             self._path = self.folder / f"{time.time_ns():020d}-{os.getpid()}-{uuid4().hex[:8]}{_RECORDS}"
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             self._owner = os.getpid()
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # a replay may have removed it until now
             _sync_folder(self.folder)
             _log.warning(
                 "The database is away: stages are kept in %s and are not in the graph. "
@@ -155,7 +177,7 @@ class _Reader:
         self._end = self._seen = _place(path)
 
     def __iter__(self) -> Iterator[tuple["_Reader", Record, int]]:
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             file.seek(self._end)
             end = self._end
             for line in file:
@@ -165,8 +187,15 @@ class _Reader:
                 end = self._seen = end + len(line)
                 if record is None:
                     self._tear(line)
+                    self.arrived(end)
                 else:
                     yield self, record, end
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError:  # its process has found everything written and removed it
+            return BytesIO()
 
     def arrived(self, end: int) -> None:
         """Remember that everything before `end` is written."""
@@ -191,24 +220,35 @@ class _Reader:
 
     def finish(self) -> Path | None:
         """Remove the file unless its process may still append to it; return where a damaged record is kept."""
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return self._torn
             file.seek(self._seen)
             rest = file.read()
-        if b"\n" in rest:
-            return self._torn  # came while the others were written
-        if rest:
-            self._tear(rest)
-        self.path.unlink()
-        self.path.with_suffix(_PLACES).unlink(missing_ok=True)
+            if b"\n" in rest:
+                return self._torn  # came while the others were written
+            if rest:
+                self._tear(rest)
+            _remove(self.path)
         return self._torn
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(_PLACES).unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_RECORDS}"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a replay has just finished it
+        return 0
 
 
 def _place(path: Path) -> int:
