@@ -1,5 +1,6 @@
 """Open a database from a URL: an ArangoDB server or cluster, or the embedded one in a file."""
 
+import json
 import os
 import random
 import re
@@ -10,12 +11,14 @@ from urllib.parse import quote, unquote
 
 from arango.client import ArangoClient
 from arango.database import StandardDatabase
+from arango.exceptions import JWTExpiredError
 from arango.http import DefaultHTTPClient
 from arango.response import Response
+from jwt import PyJWTError
 from requests import RequestException, Session
 from requests.exceptions import SSLError
 
-from arangopipe_ops.errors import Misconfigured, Unavailable
+from arangopipe_ops.errors import Misconfigured, Unauthorized, Unavailable, from_response
 
 URL_VARIABLE = "ARANGOPIPE_URL"
 DEFAULT_FILE = "arangopipe.db"
@@ -28,22 +31,54 @@ _SERVER = re.compile(
 _EMBEDDED = re.compile(r"embedded://(?P<path>/.+)")
 
 
-def connect(url: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> StandardDatabase:
+def connect(url: str | None = None, *, token: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> StandardDatabase:
     """Return python-arango's database object for a URL; nothing is sent yet.
 
     `http(s)://user:password@host:8529/database` is a server; several hosts of a cluster are separated by
     commas, and a user or password with special characters is percent-encoded. `embedded:///path/to/file` is
     the embedded database in that file. Without `url` the environment's ARANGOPIPE_URL counts, and without
-    that the file arangopipe.db in the working directory.
+    that the file arangopipe.db in the working directory. A `token` (see `sign_in`) takes the place of user and
+    password.
 
     Requests that do not arrive or are not answered are sent again, with growing pauses, until `timeout`
     seconds have passed; then `Unavailable` is raised. Raises Misconfigured for a URL that is none.
     """
-    url = url or os.environ.get(URL_VARIABLE) or f"embedded://{quote(str(Path(DEFAULT_FILE).absolute()))}"
+    url = _resolved(url)
     if match := _EMBEDDED.fullmatch(url):
         return _open_file(Path(unquote(match["path"])), timeout)
+    return _open_server(_server(url), timeout, token)
+
+
+def sign_in(url: str, user: str, password: str, *, timeout: float = DEFAULT_TIMEOUT) -> str:
+    """Return the token that a server gives a user for the password; it ends when the server says (an hour).
+
+    Raises Unauthorized, Unavailable, and Misconfigured for a URL that is not a server's.
+    """
+    hosts, client = _client(_server(url), timeout)
+    answer = client.send_request(
+        client.create_session(hosts[0]),
+        "POST",
+        f"{hosts[0]}/_open/auth",
+        data=json.dumps({"username": user, "password": password}),
+    )
+    if answer.status_code != 200:
+        raise from_response(answer.status_code, None, "the server does not know this user or password")
+    return str(json.loads(answer.raw_body)["jwt"])
+
+
+def is_file(url: str | None = None) -> bool:
+    """Return whether a URL leads to an embedded database. Raises Misconfigured for a URL that is none."""
+    url = _resolved(url)
+    return bool(_EMBEDDED.fullmatch(url)) or not _server(url)
+
+
+def _resolved(url: str | None) -> str:
+    return url or os.environ.get(URL_VARIABLE) or f"embedded://{quote(str(Path(DEFAULT_FILE).absolute()))}"
+
+
+def _server(url: str) -> re.Match[str]:
     if match := _SERVER.fullmatch(url):
-        return _open_server(match, timeout)
+        return match
     raise Misconfigured(f"{redacted(url)!r} is not a database URL; it looks like {_FORMS}.")
 
 
@@ -66,10 +101,20 @@ def _open_file(path: Path, timeout: float) -> StandardDatabase:
     return client(path, timeout).db("_system")
 
 
-def _open_server(parts: re.Match[str], timeout: float) -> StandardDatabase:
+def _client(parts: re.Match[str], timeout: float) -> tuple[list[str], "_PatientClient"]:
     hosts = [f"{parts['scheme']}://{host.strip()}" for host in parts["hosts"].split(",") if host.strip()]
-    client = ArangoClient(hosts[0], resolver_max_tries=1, http_client=_PatientClient(hosts, timeout))
+    return hosts, _PatientClient(hosts, timeout)
+
+
+def _open_server(parts: re.Match[str], timeout: float, token: str | None) -> StandardDatabase:
+    hosts, http_client = _client(parts, timeout)
+    client = ArangoClient(hosts[0], resolver_max_tries=1, http_client=http_client)
     name, user, password = (unquote(parts[key] or "") for key in ("name", "user", "password"))
+    if token is not None:
+        try:
+            return client.db(name or "_system", user_token=token)
+        except (JWTExpiredError, PyJWTError) as error:
+            raise Unauthorized(f"The token is not good (any more): {error}. Sign in again.") from None
     return client.db(name or "_system", username=user or "root", password=password)
 
 

@@ -214,12 +214,15 @@ def extension(schema: Schema) -> Document:
 
 
 def extended(extension: Mapping[str, Any] | None) -> Schema:
-    """Return `SCHEMA` with an `extension`."""
+    """Return `SCHEMA` with an `extension`. Raises Invalid for one that is none."""
     if extension is None:
         return SCHEMA
-    return SCHEMA.extended(
-        [_node_type(node) for node in extension["nodes"]], [EdgeType(**edge) for edge in extension["edges"]]
-    )
+    try:
+        nodes, edges = [_node_type(each) for each in extension["nodes"]], [EdgeType(**e) for e in extension["edges"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"does not hold the types that were added to the graph ({error!r}); `arangopipe doctor` has the cure"
+        raise Invalid(f"{AUDIT}/extension", problem) from None
+    return SCHEMA.extended(nodes, edges)
 
 
 def _node_type(node: Mapping[str, Any]) -> NodeType:

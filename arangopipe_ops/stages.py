@@ -131,7 +131,7 @@ def register_deployment(
     if status not in ("scheduled", "active", "archived"):
         raise Invalid("Deployment.status", f"{status!r} is not scheduled, active or archived")
     stage = Stage()
-    known = {"environment": environment, "status": status, "project": _spelled("Project", project)}
+    known = {"environment": environment, "status": status, "project": _named("Project", project)}
     slot = digest([sure_key("Project", project), environment])[:32]
     node = stage.add("Deployment", {"tag": tag, **known, **attributes}, slot=slot, active=status == "active")
     stage.link("deployment_model", node, model)
@@ -247,6 +247,12 @@ def _spelled(kind: str, reference: Any) -> str:
     """Return a reference as it enters another node's content: its key if that is sure, else as it was given."""
     found = target(kind, reference)
     return found.name or str(found.key)
+
+
+def _named(kind: str, reference: Any) -> str:
+    """Return a reference by name where it has one, so that a Ref and a name are the same content."""
+    named = reference.get("name") if isinstance(reference, Mapping) else None
+    return str(named) if named else _spelled(kind, reference)
 
 
 def _owned(kind: str, facts: Mapping[str, Any], **identity: str) -> dict[str, Any]:

@@ -23,8 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
     "analytics": {"errors", "model", "store", "admin"},
-    "compat": {"errors", "model", "stages", "store", "admin"},
-    "web": CORE | {"drawing"},
+    "compat": {"errors", "model", "stages", "connection", "store", "admin"},
+    "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations"},
     "kfp": CORE | {"drawing", "integrations"},
     "cli": CORE | {"drawing", "compat", "integrations", "web", "embedded", ""},
@@ -34,12 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Room -> the rooms it may import; "" is the package root."""
 
 THIRD_PARTY_HOMES = {
-    "arango": {"connection", "store", "admin", "embedded"},
+    "arango": {"connection", "store", "admin", "compat", "embedded"},
     "lark": {"embedded"},
     "airflow": {"airflow"},
     "kfp": {"kfp"},
     "pygraphviz": {"drawing"},
     "fastapi": {"web"},
+    "starlette": {"web"},
+    "pydantic": {"web"},
+    "jwt": {"connection", "embedded"},
 }
 """Third-party module -> the rooms that may import it."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from . import users
 from .errors import ArangoError
 from .request import Request, Response, Route, success
-from .rights import ALL, LEVELS
+from .rights import ALL, LEVELS, NONE
 from .storage import Transaction
 from .users import Token, User
 
@@ -93,8 +93,8 @@ def rights(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
         user = users.get(transaction.sqlite, name)
         shown = {each: _database_rights(transaction, user, each, full) for each in transaction.catalog.databases}
-    default = user.grants.get(ALL, {}).get("", UNDEFINED)
-    anywhere = {ALL: {"permission": default} if full else default} if full or default != UNDEFINED else {}
+    default = user.grants.get(ALL, {}).get("")
+    anywhere: dict[str, Any] = {ALL: {"permission": default or NONE}} if full else {ALL: default} if default else {}
     return success(200, result=shown | anywhere)
 
 

@@ -195,6 +195,14 @@ class Store:
         """Undo `archive`."""
         return self._revise("restore", reference, kind, reason)
 
+    def relate(self, reference: Any, other: str, kind: str | None = None, *, reason: str | None = None) -> Change:
+        """Note on a node that another one, an `_id`, is related: in its attribute `related_<collection>`.
+
+        That is how the original Arangopipe links entities. It is no edge, and lineage does not follow it.
+        """
+        attribute = f"related_{other.partition('/')[0]}"
+        return self._revise("relate", reference, kind, reason, {"attribute": attribute, "other": other})
+
     def promote(self, deployment: Any, *, over: Any = None, reason: str | None = None, dry_run: bool = False) -> Change:
         """Make a registered deployment the active one of its project and environment, and archive the other.
 
@@ -499,7 +507,12 @@ class Store:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
         while True:
             text, named = statement(self.schema)
-            [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            try:
+                [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            except NotProvisioned:  # a kind that was withdrawn meanwhile has no collection
+                if self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0]):
+                    continue
+                raise
             if not self._learned(answer["extension"]):
                 return dict(answer)
 

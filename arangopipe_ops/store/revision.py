@@ -15,7 +15,8 @@ class Change(TypedDict):
 
 _PROMOTION = """
 LET active = FIRST(FOR d IN @@nodes FILTER found.slot != null AND d.active_slot == found.slot RETURN d)
-LET stale = @over.checked AND active._key != found._key AND active._key != @over.key
+LET stale = @over.checked AND active._key != found._key
+  AND (@over.key == null OR active._key != @over.key)
   AND (@over.name == null OR active.@by != @over.name)
 LET refusal = found == null ? null : found.slot == null ? "slot" : stale ? NOT_NULL(active._id, "nothing") : null
 LET others = active == null OR active._key == found._key ? []
@@ -29,6 +30,11 @@ CHANGES: dict[str, tuple[str, str]] = {
     "annotate": (_ALONE, "MERGE(UNSET(found, @dropped), @notes)"),
     "archive": (_ALONE, "found.archived != null ? found : MERGE(found, {archived: now})"),
     "restore": (_ALONE, 'UNSET(found, "archived")'),
+    "relate": (
+        _ALONE,
+        'POSITION(SPLIT(NOT_NULL(found[@attribute], ""), ","), @other) ? found'
+        ' : MERGE(found, {[@attribute]: CONCAT_SEPARATOR(",", found[@attribute], @other)})',
+    ),
     "promote": (
         _PROMOTION,
         'found.active_slot != null ? found : MERGE(UNSET(found, "ended"), {status: "active", active_slot: found.slot})',

@@ -39,8 +39,8 @@ _COUNT = "[@n{i}]: LENGTH(FOR d IN @@c{i} {filter}RETURN 1)"
 
 _DOCUMENTS = 'FOR d IN @@c {filter}RETURN UNSET(d, "_rev")'
 
-# What provisioning left in the audit says what this database has, which the next one says for itself.
-_HISTORY = 'FILTER d.provisioned == null AND d._key != "extension" '
+# What admin left in the audit of provisioning and of added types is about this database, not about the graph.
+_HISTORY = 'FILTER d.provisioned == null AND LEFT(d._key, 9) != "extension" '
 
 LOAD = f"""{NOW}
 LET seen = (FOR doc IN @docs

@@ -1,0 +1,50 @@
+"""What requests and answers look like, derived from the library's own types and signatures."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from arangopipe_ops.model import Reference
+
+_REFERENCE = str | dict[str, Any]
+_PLAIN: Mapping[Any, Any] = {
+    Reference: _REFERENCE,
+    Reference | None: _REFERENCE | None,
+    Reference | Sequence[Reference]: _REFERENCE | list[_REFERENCE],
+    Reference | Sequence[Reference] | None: _REFERENCE | list[_REFERENCE] | None,
+    Sequence[str] | None: list[str] | None,
+    Mapping[str, Any]: dict[str, Any],
+    Mapping[str, Any] | None: dict[str, Any] | None,
+    datetime | str: str,
+    datetime | str | None: str | None,
+}
+"""Types of arguments as JSON has them."""
+
+
+def body_of(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> type[BaseModel]:
+    """Return the shape of a request that calls a function: its arguments, and any further attribute."""
+    fields: dict[str, Any] = {
+        parameter.name: (
+            _PLAIN.get(parameter.annotation, parameter.annotation),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in parameters
+    }
+    return create_model(function.__name__, __config__=ConfigDict(extra="allow"), __doc__=function.__doc__, **fields)
+
+
+@cache
+def answer_of(type_: Any) -> Any:
+    """Return a TypedDict, or a list of one, as a shape of answers."""
+    if get_origin(type_) is list:
+        return list[answer_of(get_args(type_)[0])]  # type: ignore[misc]
+    if not is_typeddict(type_):
+        return type_
+    fields: dict[str, Any] = {
+        name.lstrip("_"): (answer_of(hint), Field(alias=name)) for name, hint in get_type_hints(type_).items()
+    }
+    return create_model(type_.__name__, __doc__=type_.__doc__, **fields)
