@@ -277,8 +277,8 @@ def test_killed_half_way_and_started_again(store: Store, tmp_path: Path) -> None
 @pytest.mark.skipif("ARANGO_URL" in os.environ, reason="fills the embedded database")
 def test_a_graph_of_100_000_nodes_goes_there_and_back(store: Store, tmp_path: Path) -> None:
     """100,000 nodes with their edges and audit are equal after an export and a load that was killed half-way."""
-    fill(store, 20_000)
-    store.write_many(stages.register_project(f"p{i}") for i in range(40_000))
+    fill(store, 10_000)
+    store.write_many(stages.register_project(f"p{i}") for i in range(70_000))
     assert sum(count for name, count in store.counts().items() if name not in SCHEMA.edges) >= 100_000
     other = killed_and_started_again(store, tmp_path)
     assert sorted(other.export()) == sorted(store.export())
