@@ -569,6 +569,7 @@ LOGGED = st.fixed_dictionaries(
 
 @settings(max_examples=25, deadline=None)
 @given(runs=st.lists(LOGGED, max_size=12))
+@pytest.mark.slow
 def test_questions_agree_with_plain_python_over_the_documents(runs: list[dict[str, Any]]) -> None:
     """Whatever was logged, techniques, data sets and the best run are what a loop over all documents finds."""
     with tempfile.TemporaryDirectory() as folder:

@@ -39,6 +39,7 @@ SIZES = [pytest.param((400, 400), marks=SLOW), pytest.param((2000, 60), marks=SL
 
 
 @pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.slow
 def test_equal_distributions_of_any_sizes_raise_no_more_false_alarms_than_stated(sizes: tuple[int, int]) -> None:
     """Of 200 pairs of unchanged tables of five columns at most the stated share has any drifted column."""
 
@@ -55,6 +56,7 @@ def test_equal_distributions_of_any_sizes_raise_no_more_false_alarms_than_stated
 
 
 @pytest.mark.parametrize("sizes", [(200, 200), (500, 25), (25, 500)])
+@pytest.mark.slow
 def test_the_classifier_raises_no_more_false_alarms_than_stated(sizes: tuple[int, int]) -> None:
     """Of 60 pairs of unchanged tables at most the stated share is told apart, and accuracy is about one half.
 
@@ -69,6 +71,7 @@ def test_the_classifier_raises_no_more_false_alarms_than_stated(sizes: tuple[int
     assert abs(np.mean([row["balanced_accuracy"] for row in found]) - 0.5) < 0.04
 
 
+@pytest.mark.slow
 def test_the_p_values_are_not_all_large() -> None:
     """Under no drift p-values spread over the unit interval: tests that never fire would pass the ones above."""
     p_values = [one(normal(seed, 300), normal(1000 + seed, 200))["p_value"] for seed in range(200)]
@@ -79,6 +82,7 @@ def test_the_p_values_are_not_all_large() -> None:
     assert 0.35 < np.mean(joint) < 0.65
 
 
+@pytest.mark.slow
 def test_psi_by_chance_is_exceeded_as_often_as_stated() -> None:
     """The stated share of unchanged columns has a PSI above what chance explains, in small samples and in large."""
     for sizes in ((150, 150), (2000, 200)):

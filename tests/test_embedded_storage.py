@@ -168,6 +168,7 @@ def test_kill_in_mid_write_leaves_all_or_nothing(tmp_path: Path) -> None:
     assert len(in_a) in (acknowledged, acknowledged + 1)
 
 
+@pytest.mark.slow
 def test_eight_processes_lose_nothing(tmp_path: Path) -> None:
     """Processes that create the file and write to it at the same time all get their writes in."""
     path = tmp_path / "many.db"

@@ -139,6 +139,7 @@ def test_importing_loads_no_more_than_it_needs(statement: str, absent: set[str])
     assert not loaded_by(statement) & absent
 
 
+@pytest.mark.slow
 def test_the_operators_load_no_http_client() -> None:
     """Importing the operators brings no requests beyond what Airflow itself has loaded."""
     airflow_alone = loaded_by("from airflow.sdk import BaseHook, BaseOperator, Context")

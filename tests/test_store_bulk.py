@@ -121,6 +121,7 @@ def register_and_read(run_id: str, dataset: Any) -> Stage:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("on_conflict", ["keep", "revise"])
+@pytest.mark.slow
 def test_many_at_once_mean_one_after_the_other(tmp_path: Path, seed: int, on_conflict: Any) -> None:
     """The graph is the same as by single writes, the newest versions of names and what names lead to included."""
     stores = []
@@ -299,6 +300,7 @@ def import_slowly(url: str, started: Any) -> None:
     store.write_many(flow(3000), batch=30, progress=lambda done, _: started.set() if done > 100 else None)
 
 
+@pytest.mark.slow
 def test_kill_and_start_again_ends_equal(url: str, db: Any, tmp_path: Path) -> None:
     """An import that was killed in the middle and started again leaves the graph of one that was not."""
     spawn = multiprocessing.get_context("spawn")

@@ -223,6 +223,7 @@ def register_one(url: str, folder: str, name: str) -> None:
     Store(connect(url, timeout=0.05), spool=folder).write(stages.register_project(name))
 
 
+@pytest.mark.slow
 def test_processes_take_their_turns(server: Server, graph: Store, away: Any, folder: Path) -> None:
     """Stages of several processes are written in the order in which they were kept."""
     one, two = away(), away()
@@ -364,6 +365,7 @@ def replay_all(path: str, folder: str) -> int:
     return Store(connect(f"embedded://{path}")).replay(folder)["written"]
 
 
+@pytest.mark.slow
 def test_two_replays_write_once(server: Server, graph: Store, away: Any, folder: Path) -> None:
     """Two replays at once share the work: every stage is written by one of them."""
     store = away()

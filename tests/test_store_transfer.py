@@ -266,6 +266,7 @@ def killed_and_started_again(store: Store, folder: Path) -> Store:
     return other
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_started_again(store: Store, tmp_path: Path) -> None:
     """A load that was killed and started again ends with an equal graph."""
     fill(store, 2500)
