@@ -72,9 +72,13 @@ class Store:
 
     # --- writing
 
-    def stage(self) -> Stage:
-        """Return an empty stage that knows the types users added to this graph."""
-        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+    def stage(self, *types: str) -> Stage:
+        """Return an empty stage that knows the types users added to this graph.
+
+        The database is not asked if only `types`, of nodes or edges, are needed and they are known.
+        """
+        if not types or not all(self.schema.has(name) or name in self.schema.edges for name in types):
+            self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
         return Stage(self.schema)
 
     def write(self, stage: Stage, *, on_conflict: OnConflict = "fail", reason: str | None = None) -> Ref:
@@ -143,6 +147,8 @@ class Store:
 
         Raises Conflict if the graph has changed since, and Invalid for an active deployment: retire it first.
         """
+        if not plan["removes"]:
+            raise Invalid("removes", "is empty; use a plan of plan_deletion")
         target = self._target(plan["removes"][0], None)
         if plan["active"]:
             raise Invalid(plan["removes"][0], "is an active deployment; retire it first")
@@ -194,11 +200,11 @@ class Store:
         search = Search(
             kind,
             where or {},
-            text,
+            model.canonical(text, "text"),
             times.get("since"),
             times.get("until"),
             archived,
-            order_by,
+            model.canonical(order_by, "order_by"),
             descending,
             limit,
         )
@@ -300,7 +306,7 @@ class Store:
     def _entry(self, reason: str | None) -> Document:
         """Return what a statement binds to leave an entry in the audit."""
         entry = {"_key": uuid4().hex, "provenance": self.provenance}
-        return {"@audit": AUDIT, "audit": entry | ({"reason": reason} if reason else {})}
+        return {"@audit": AUDIT, "audit": entry | ({"reason": model.canonical(reason, "reason")} if reason else {})}
 
     def _refuse(self, groups: Groups, answer: Document) -> None:
         """Raise what stopped the write, if anything did."""
@@ -312,16 +318,17 @@ class Store:
     def _of_all_kinds(self, statement: Callable[[Schema], tuple[str, Document]], **binds: Any) -> Document:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
         while True:
-            text, named = statement(self.schema)
+            schema = self.schema
+            text, named = statement(schema)
             [answer] = self.query(text, named | binds | {"@audit": AUDIT})
-            if not self._learned(answer["extension"]):
+            self._learned(answer["extension"])
+            if self.schema == schema:  # another thread may have learned it meanwhile
                 return dict(answer)
 
-    def _learned(self, extension: Mapping[str, Any] | None) -> bool:
-        """Take over the types that users added to the graph; return whether any were new."""
-        schema = self.schema if self._fixed else model.extended(extension)
-        known, self.schema = self.schema == schema, schema
-        return not known
+    def _learned(self, extension: Mapping[str, Any] | None) -> None:
+        """Take over the types that users added to the graph."""
+        if not self._fixed:
+            self.schema = model.extended(extension)
 
     def _type(self, kind: str) -> NodeType:
         if not self.schema.has(kind):

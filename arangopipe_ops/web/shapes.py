@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from arangopipe_ops.model import Reference
 
-_REFERENCE = str | dict[str, Any]
+REFERENCE = str | dict[str, Any]
 _PLAIN: Mapping[Any, Any] = {
-    Reference: _REFERENCE,
-    Reference | None: _REFERENCE | None,
-    Reference | Sequence[Reference]: _REFERENCE | list[_REFERENCE],
-    Reference | Sequence[Reference] | None: _REFERENCE | list[_REFERENCE] | None,
+    Reference: REFERENCE,
+    Reference | None: REFERENCE | None,
+    Reference | Sequence[Reference]: REFERENCE | list[REFERENCE],
+    Reference | Sequence[Reference] | None: REFERENCE | list[REFERENCE] | None,
     Sequence[str] | None: list[str] | None,
     Mapping[str, Any]: dict[str, Any],
     Mapping[str, Any] | None: dict[str, Any] | None,
@@ -34,7 +34,14 @@ def body_of(function: Callable[..., Any], parameters: Sequence[inspect.Parameter
         )
         for parameter in parameters
     }
-    return create_model(function.__name__, __config__=ConfigDict(extra="allow"), __doc__=function.__doc__, **fields)
+    return create_model(
+        function.__name__, __config__=ConfigDict(extra="allow", strict=True), __doc__=function.__doc__, **fields
+    )
+
+
+def given(body: BaseModel) -> dict[str, Any]:
+    """Return what a request gives, as it is."""
+    return {name: value for name, value in body if name in body.model_fields_set}
 
 
 @cache
