@@ -7,6 +7,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from arangopipe_ops import __version__
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.web import api, problems
 from arangopipe_ops.web.access import Access
 
@@ -44,7 +45,9 @@ def create_app(access: Access) -> FastAPI:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 is any free one. Raises OSError."""
+    """Return a socket that listens; port 0 is any free one. Raises Invalid, and OSError for a port in use."""
+    if not 0 <= port < 2**16:
+        raise Invalid("port", f"{port} is not between 0 and 65535")
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
