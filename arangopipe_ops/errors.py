@@ -3,11 +3,21 @@
 Each class is one fact about what went wrong and what cures it; the attributes carry the data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class ArangopipeError(Exception):
-    """Base class: `except ArangopipeError` catches everything this library raises on purpose."""
+    """Base class: `except ArangopipeError` catches everything this library raises on purpose.
+
+    `where` says which of many it was about, for example `line 12`.
+    """
+
+    where: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.where}: {text}" if self.where else text
 
 
 class Invalid(ArangopipeError):
@@ -29,11 +39,19 @@ class NotFound(ArangopipeError):
 class Conflict(ArangopipeError):
     """What is stored is not what the write takes for granted; nothing was written.
 
-    `id` is the stored document's, `attributes` are the names whose values differ.
+    `id` is the stored document's, `attributes` are the names whose values differ; `document` is what is stored,
+    where that was answered.
     """
 
-    def __init__(self, id: str, attributes: Sequence[str], problem: str | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        attributes: Sequence[str],
+        problem: str | None = None,
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
         self.id = id
+        self.document = document
         self.attributes = list(attributes)
         super().__init__(
             f"{id} {problem}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
 from enum import Enum
+from functools import cached_property
 from os import PathLike, fspath
 from typing import Any, Literal, TypedDict
 from uuid import UUID
@@ -213,12 +214,15 @@ def extension(schema: Schema) -> Document:
 
 
 def extended(extension: Mapping[str, Any] | None) -> Schema:
-    """Return `SCHEMA` with an `extension`."""
+    """Return `SCHEMA` with an `extension`. Raises Invalid for one that is none."""
     if extension is None:
         return SCHEMA
-    return SCHEMA.extended(
-        [_node_type(node) for node in extension["nodes"]], [EdgeType(**edge) for edge in extension["edges"]]
-    )
+    try:
+        nodes, edges = [_node_type(each) for each in extension["nodes"]], [EdgeType(**e) for e in extension["edges"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"does not hold the types that were added to the graph ({error!r}); `arangopipe doctor` has the cure"
+        raise Invalid(f"{AUDIT}/extension", problem) from None
+    return SCHEMA.extended(nodes, edges)
 
 
 def _node_type(node: Mapping[str, Any]) -> NodeType:
@@ -487,7 +491,17 @@ class Node:
 
     @property
     def digest(self) -> str:
-        return digest(self.content)
+        return self._measured[0]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to send."""
+        return self._measured[1] + (len(canonical_text(self.notes)) if self.notes else 0)
+
+    @cached_property
+    def _measured(self) -> tuple[str, int]:
+        text = canonical_text(self.content).encode()
+        return hashlib.sha256(text).hexdigest(), len(text)
 
 
 @dataclass(frozen=True)
@@ -499,6 +513,16 @@ class Edge:
     target: Node | Target
     content: Mapping[str, Any]
 
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.content) if self.content else _EMPTY
+
+    @cached_property
+    def tokens(self) -> tuple[str, str]:
+        """Name both ends inside one request; an end that is sure is its `_id`."""
+        source, sink = (end.id if isinstance(end, Node) else end.token for end in (self.source, self.target))
+        return source, sink
+
 
 class Stage:
     """What one step of a pipeline writes: nodes and edges that are stored together or not at all.
@@ -507,10 +531,41 @@ class Stage:
     error names the argument that caused it before anything is sent.
     """
 
+    origin: str | None = None
+    """Where it was read, for example `line 12`; an error about one of many names it."""
+
     def __init__(self, schema: Schema = SCHEMA) -> None:
         self.schema = schema
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
+
+    def to_json(self) -> Document:
+        """Return the stage as plain JSON, with the types that users added to its schema."""
+        places = {node.id: i for i, node in enumerate(self.nodes)}
+        added = extension(self.schema)
+        return {
+            "nodes": [
+                {"kind": n.type.kind, **{name: getattr(n, name) for name in _NODE_FIELDS}, "content": dict(n.content)}
+                for n in self.nodes
+            ],
+            "edges": [
+                {"edge": e.type.name, "ends": [_end(e.source, places), _end(e.target, places)], "content": e.content}
+                for e in self.edges
+            ],
+            "extension": added if any(added.values()) else None,
+        }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Stage":
+        """Return the stage that `to_json` was asked of."""
+        stage = cls(extended(given["extension"]))
+        for row in given["nodes"]:
+            own = {name: row[name] for name in _NODE_FIELDS}
+            stage.nodes.append(Node(stage.schema.node(row["kind"]), content=row["content"], **own))
+        for row in given["edges"]:
+            source, sink = (stage.nodes[end] if isinstance(end, int) else Target(**end) for end in row["ends"])
+            stage.edges.append(Edge(stage.schema.edge(row["edge"]), source, sink, row["content"]))
+        return stage
 
     def add(
         self,
@@ -555,6 +610,14 @@ class Stage:
         link = Edge(type_, ends[0], ends[1], canonical(attributes or {}, edge))
         if link not in self.edges:
             self.edges.append(link)
+
+
+_NODE_FIELDS = ("key", "notes", "slot", "active")
+_EMPTY = digest({})
+
+
+def _end(end: Node | Target, places: Mapping[str, int]) -> Document | int:
+    return places[end.id] if isinstance(end, Node) else asdict(end)
 
 
 def _checked(type_: NodeType, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ All of them raise `errors.Invalid`, naming the argument.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -193,6 +194,36 @@ def make(stage: Callable[..., Stage], arguments: Mapping[str, Any], attributes: 
         if parameter.default is parameter.empty and given.get(parameter.name) is None:
             raise Invalid(parameter.name, f"is missing; {stage.__name__} needs it")
     return stage(**given)
+
+
+def read_stages(lines: Iterable[str]) -> Iterator[Stage]:
+    """Yield the stages that JSON lines describe: `{"stage": "dataset", "name": "wine", ...}`.
+
+    `stage` is a name of `STAGES`, the rest are its arguments and attributes; empty lines are passed over. Raises
+    Invalid, naming the line.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                stage = _stage_of(line)
+            except Invalid as error:
+                error.where = f"line {number}"
+                raise
+            stage.origin = f"line {number}"
+            yield stage
+
+
+def _stage_of(line: str) -> Stage:
+    try:
+        given = json.loads(line)
+    except ValueError as error:
+        raise Invalid("", f"is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise Invalid("", "is not a JSON object")
+    name = given.pop("stage", None)
+    if not isinstance(name, str) or name not in STAGES:
+        raise Invalid("stage", f"{name!r} is not one of {', '.join(STAGES)}")
+    return make(STAGES[name], given, {})
 
 
 def arguments_of(stage: Callable[..., Stage]) -> list[inspect.Parameter]:

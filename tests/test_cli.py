@@ -180,13 +180,24 @@ def test_edges_and_nodes_of_any_kind(registered: Any) -> None:
     assert "more" in registered("lineage", "r1", "--kind", "Run")[1]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_shell_completes_commands(run: Any, shell: str) -> None:
+    """A completion script knows every command; bash completes a word by it."""
+    code, out, _ = run("completion", shell)
+    assert (code, "serve-db" in out) == (0, True)
+    if shell == "bash":
+        asked = "COMP_WORDS=(arangopipe lin); COMP_CWORD=1; _shtab_arangopipe; echo ${COMPREPLY[@]}"
+        done = subprocess.run(["bash", "-c", f"{out}\n{asked}"], capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["lineage"], done.stderr
+
+
 def test_every_command_explains_itself() -> None:
     """Every command has a line of help and, if it takes arguments of its own, examples that parse."""
     for command in (*writing.REGISTER, *writing.COMMANDS, *reading.COMMANDS, *managing.COMMANDS):
         assert command.help, command.name
         words = ["register", command.name] if command in writing.REGISTER else [command.name]
         for example in command.examples:
-            cli.parser().parse_args([*words, *shlex.split(example)])
+            cli.parser().parse_args([*words, *shlex.split(example.partition(" > ")[0])])
 
 
 ERRORS: list[tuple[str, tuple[str, ...], str]] = [

@@ -174,6 +174,18 @@ def test_databases_are_apart(db: Any, tmp_path: Path) -> None:
     assert db.version().startswith("3.12")
 
 
+def test_the_engine(db: Any) -> None:
+    """The engine has the name that clients test for, says what it is, and names indexes that can be made."""
+    engine = db.engine()
+    assert (engine["name"], engine["storage"]) == ("rocksdb", "sqlite")
+    assert db.version(details=True)["details"]["storage-engine"] == "sqlite"
+    users = db.create_collection("users")
+    for number, kind in enumerate(set(engine["supports"]["indexes"]) - {"primary", "edge"}):
+        expiry = {"expireAfter": 1} if kind == "ttl" else {}
+        users.add_index({"type": kind, "fields": [f"a{number}"], **expiry})
+    assert {"hash", "skiplist"} == set(engine["supports"]["aliases"]["indexes"])
+
+
 def test_cursors_come_in_batches(db: Any) -> None:
     """A result is fetched batch by batch, counted if asked for, and can be closed early."""
     cursor = db.aql.execute("FOR x IN 1..10 RETURN x", batch_size=3, count=True, ttl=60)
@@ -339,6 +351,18 @@ def test_ttl_indexes_expire(db: Any, tmp_path: Path) -> None:
     sessions.insert_many([{"_key": "text", "at": "2020-01-01T00:00:00Z"}, {"_key": "late", "at": "2999-01-01"}])
     client(tmp_path / "x.db", busy_seconds=7).db("_system").collection("sessions").insert({"_key": "trigger"})
     assert sorted(sessions.keys()) == ["late", "never", "new", "trigger"]
+
+
+def test_a_collection_has_one_ttl_index(db: Any) -> None:
+    """The same one again is no change, another one is refused; edge collections have one, too."""
+    owns = db.create_collection("owns", edge=True)
+    first = owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
+    assert owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})["id"] == first["id"]
+    for other in ({"fields": ["at"], "expireAfter": 61}, {"fields": ["until"], "expireAfter": 60}):
+        with pytest.raises(errors.IndexCreateError) as refused:
+            owns.add_index({"type": "ttl", **other})
+        assert (refused.value.http_code, refused.value.error_code) == (400, 10)
+    assert [each["type"] for each in owns.indexes()] == ["primary", "edge", "ttl"]
 
 
 def test_a_change_with_an_older_version_does_nothing(db: Any) -> None:

@@ -92,6 +92,23 @@ def test_sparse_index_is_not_used_for_null(db: Any) -> None:
     assert list(db.aql.execute(query, bind_vars={"v": "c1"})) == [1]
 
 
+@pytest.mark.parametrize(
+    ("test", "fields"),
+    [("== null", "n"), (">= null", "n"), ("> null", "gone"), ('== "x"', "gone")],
+)
+def test_a_sparse_index_leaves_the_order_to_another(tmp_path: Path, test: str, fields: str) -> None:
+    """Where null is asked for in the text, the index that gives the order is used, and never the sparse one."""
+    db = client(tmp_path / "x.db").db("_system")
+    items = db.create_collection("items")
+    items.add_index({"type": "persistent", "fields": ["gone"], "sparse": True})
+    items.add_index({"type": "persistent", "fields": ["n"]})
+    items.insert_many([{"n": n} | ({"gone": "x"} if n % 2 else {}) for n in range(6)])
+    query = f"FOR d IN items FILTER d.gone {test} SORT d.n DESC LIMIT 2 RETURN d.n"
+    assert db.aql.explain(query)["nodes"][1]["indexes"][0]["fields"] == [fields]
+    wanted = [n for n in range(5, -1, -1) if test == ">= null" or (n % 2 == 0) == (test == "== null")]
+    assert list(db.aql.execute(query)) == wanted[:2]
+
+
 def test_values_that_depend_on_the_loop_stay_filters(db: Any) -> None:
     """A filter between two attributes of a document is no look-up."""
     query = "FOR d IN items FILTER d.number == d.created FILTER d.created < 3 RETURN d.created"

@@ -23,6 +23,7 @@ from arango import ArangoClient
 from arango import exceptions as errors
 from arango.http import DefaultHTTPClient, DeflateRequestCompression
 
+from arangopipe_ops.embedded.rights import Identity
 from arangopipe_ops.embedded.server import prepare, run
 
 PASSWORD = "correct horse"
@@ -189,6 +190,35 @@ def test_rights_on_collections(system: Any, db: Any, level: str) -> None:
     if level == "none":
         with pytest.raises(errors.AQLQueryExecuteError, match="closed"):
             db.aql.execute("RETURN DOCUMENT(CONCAT('clo', 'sed/a'))")
+
+
+@pytest.mark.parametrize(
+    ("grants", "expected"),
+    [
+        (
+            {
+                "_system": {"": "none"},
+                "*": {"": "ro", "*": "rw"},
+                "shop1": {"products": "ro", "*": "none"},
+                "shop2": {"reviews": "none"},
+            },
+            {("shop1", "products"): "ro", ("shop1", "customers"): "rw", ("shop2", "reviews"): "none"},
+        ),
+        (
+            {
+                "_system": {"": "ro"},
+                "shop2": {"": "rw"},
+                "*": {"": "none"},
+                "shop1": {"customers": "none", "*": "none"},
+            },
+            {("shop1", "products"): "ro", ("shop1", "customers"): "none", ("shop2", "reviews"): "rw"},
+        ),
+    ],
+)
+def test_the_manuals_examples_of_rights(grants: Any, expected: Any) -> None:
+    """A grant on the collection itself counts; else the highest of the wildcards', the database's and `_system`'s."""
+    identity = Identity("JohnSmith", grants)
+    assert {place: identity.on_collection(*place) for place in expected} == expected
 
 
 def test_rights_on_databases(server: str, system: Any, db: Any) -> None:

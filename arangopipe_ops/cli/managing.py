@@ -76,8 +76,29 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="do not log requests")
 
 
+def _completion(options: argparse.Namespace) -> None:
+    """Print a script that completes commands and options in your shell."""
+    try:
+        import shtab
+    except ImportError:
+        raise Misconfigured("completion needs shtab: pip install 'arangopipe-ops[cli]'") from None
+    from arangopipe_ops.cli import parser
+
+    say(shtab.complete(parser(), options.shell))
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
 COMMANDS: Sequence[Command] = (
     Command("provision", _provision),
     Command("serve-db", _serve_db, _serve_db_arguments, ("--file graph.db --port 8529",)),
     Command("serve", _serve, _serve_arguments, ("--port 8530", "--host 0.0.0.0 --quiet")),
+    Command(
+        "completion",
+        _completion,
+        _completion_arguments,
+        ("bash > ~/.local/share/bash-completion/completions/arangopipe",),
+    ),
 )

@@ -15,7 +15,7 @@ from .catalog import EXPANSION, Index
 from .context import Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
-from .tree import Array, Attribute, Binary, Expr, SortKey, Variable
+from .tree import Array, Attribute, Binary, Expr, Literal, SortKey, Variable
 from .values import HIGHEST, Value, encode
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -266,6 +266,8 @@ def best_candidate(
 
 
 def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]) -> Candidate:
+    if index.sparse:
+        conditions = [each for each in conditions if not _finds_null(each)]
     prefix: list[Condition] = []
     for name in index.fields:
         equality = _first(conditions, name, ("==", "IN"))
@@ -279,6 +281,11 @@ def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tup
     sorts = single and not index.expanded and _sorted_by(index, {each.path for each in prefix}, rest, sort)
     descending = sorts and sort[0][1].descending
     return Candidate(index, prefix, [bound for bound in bounds if bound is not None], sorts, descending)
+
+
+def _finds_null(each: Condition) -> bool:
+    """Whether a condition certainly asks for null too, which a sparse index does not have."""
+    return isinstance(each.value, Literal) and each.value.value is None and each.operator != ">"
 
 
 def _first(conditions: Sequence[Condition], path: str, operators: Iterable[str]) -> Condition | None:

@@ -60,13 +60,13 @@ class Collection:
         return kind
 
     @property
-    def waits(self) -> bool:
-        """Whether what is written to it is to be on disk at once."""
-        return bool(self.properties.get("waitForSync"))
-
-    @property
     def is_edge(self) -> bool:
         return self.type == EDGE
+
+    @property
+    def waits_for_sync(self) -> bool:
+        """Whether every write to it waits for the disk."""
+        return bool(self.properties.get("waitForSync"))
 
     @property
     def first_id(self) -> int:
@@ -88,6 +88,8 @@ class Catalog:
     """Database name -> its number in the file."""
     expiring: tuple[tuple[Collection, Index], ...] = ()
     """TTL indexes and their collections."""
+    syncing: frozenset[int] = frozenset()
+    """The numbers of the collections whose writes wait for the disk."""
 
     def database(self, name: str) -> dict[str, Collection]:
         try:
@@ -124,7 +126,8 @@ def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
         databases[database][name] = Collection(number, database, name, properties, owned, has_rules)
     collections = [each for owned in databases.values() for each in owned.values()]
     expiring = [(each, index) for each in collections for index in each.indexes if index.type == "ttl"]
-    return Catalog(version, databases, numbers, tuple(expiring))
+    syncing = frozenset(each.id for each in collections if each.waits_for_sync)
+    return Catalog(version, databases, numbers, tuple(expiring), syncing)
 
 
 def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import ArangoError
@@ -230,11 +230,17 @@ def _exclusive(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def flush(connection: sqlite3.Connection) -> None:
-    """Wait until all that was committed is on disk."""
-    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
-    with open(f"{path}-wal", "rb+") as log:
-        os.fsync(log.fileno())
+def flush(path: Path) -> None:
+    """Wait until what was committed to the file at `path` is on disk.
+
+    SQLite itself sees to that before it moves anything from the log to the file and begins the log anew.
+    """
+    with suppress(FileNotFoundError):
+        log = os.open(f"{path}-wal", os.O_RDONLY)
+        try:
+            os.fsync(log)
+        finally:
+            os.close(log)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -26,6 +26,10 @@ UNCOUNTED = dict.fromkeys(
 """What a server counts, and what does not happen here or is not measured."""
 
 
+def is_cluster() -> bool:
+    return bool(os.environ.get(CLUSTER_VARIABLE))
+
+
 @dataclass(slots=True)
 class Context:
     """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
@@ -43,7 +47,9 @@ class Context:
     matched: int | None = None
     """Rows before the last top-level LIMIT, if they were asked for."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    require_with: bool = field(default_factory=lambda: bool(os.environ.get(CLUSTER_VARIABLE)))
+    reached: set[str] = field(default_factory=set)
+    """Collections that were read from because of the data, beyond those that the plan knows."""
+    require_with: bool = field(default_factory=is_cluster)
     """Whether traversals may read only from collections that the statement names, as in a cluster."""
 
     def warn(self, num: int, *details: object) -> None:

@@ -86,6 +86,7 @@ ERRORS: dict[int, tuple[int, str]] = {
     1578: (400, "disallowed dynamic call to '{}'"),
     1579: (400, "access after data-modification by {}"),
     1582: (404, "user function '{}()' not found"),
+    1584: (400, "query is not eligible for plan caching"),
     1591: (404, "query ID not found"),
     1593: (400, "{}"),
     1594: (400, "{}"),

@@ -26,6 +26,7 @@ from .transactions import IDLE_SECONDS, Streams
 if TYPE_CHECKING:
     from .jobs import Jobs
     from .queries import Queries
+    from .result_cache import ResultCache
     from .settings import Settings
     from .statements import Statements
 
@@ -63,8 +64,6 @@ ELSEWHERE = {
     "/_api/control_pregel": "AQL traversals",
     "/_api/traversal": "an AQL traversal",
     "/_api/aqlfunction": "AQL's own functions",
-    "/_api/query-cache": "persistent indexes",
-    "/_api/query-plan-cache": "nothing, plans are cached anyway",
     "/_admin/wal": "a request with waitForSync",
     "/_admin/backup": "a copy of the database file",
     "/_admin/cluster": "a server, by another URL",
@@ -97,7 +96,13 @@ class Database:
         """Everything about AQL is imported with the first statement."""
         from .statements import Statements
 
-        return Statements(self.queries)
+        return Statements(self.queries, self.results)
+
+    @cached_property
+    def results(self) -> ResultCache:
+        from .result_cache import ResultCache
+
+        return ResultCache(self.storage)
 
     @cached_property
     def jobs(self) -> Jobs:

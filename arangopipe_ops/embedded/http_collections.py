@@ -162,8 +162,7 @@ def checksum(request: Request, name: str) -> Response:
 def truncate(request: Request, name: str) -> Response:
     with request.transaction(write=True) as transaction:
         collection = request.collection(transaction, name, WRITE)
-        catalog.truncate(transaction.sqlite, collection)
-        transaction.forget_ids(collection)
+        transaction.truncate(collection)
     return success(200, **summary(collection))
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ArangoError
-from .executor import Plan, Result
 from .http_queries import explained
 from .request import Request, Response, Route, shaped, success
-from .statements import QueryOptions, parsed
+from .statements import Answer, Asking, QueryOptions, parsed
 
 DEFAULT_BATCH = 1000
 DEFAULT_SECONDS = 30.0
 OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int, "allowRetry": bool}
+OPTION_TYPES |= {"cache": bool, "stream": bool, "optimizer": dict, "usePlanCache": bool}
 BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float, "count": bool, "memoryLimit": int}
 _numbers = itertools.count(time.time_ns())
 
@@ -72,12 +73,13 @@ def execute(request: Request) -> Response:
     prepared = time.perf_counter()
     parsed(text)
     phases = {"initializing": prepared - started, "parsing": time.perf_counter() - prepared}
-    result = request.file.statements.run(request, text, given.get("bindVars") or {}, _options(given, options))
-    envelope = _envelope(request, given, options, result, phases)
+    asked = Asking(request, text, given.get("bindVars") or {}, _options(given, options))
+    answer = request.file.statements.run(asked)
+    envelope = _envelope(asked, given, options, answer, phases)
     seconds = float(given.get("ttl") or DEFAULT_SECONDS)
     owner = (request.database, request.user.name)
     retry = bool(options.get("allowRetry"))
-    return _first(request, Cursor(owner, result.values, batch_size, envelope, seconds, retry))
+    return _first(request, Cursor(owner, answer.values, batch_size, envelope, seconds, retry))
 
 
 def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
@@ -86,26 +88,32 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
         bool(options.get("failOnWarning")),
         float(options.get("maxRuntime") or 0),
         int(given.get("memoryLimit") or options.get("memoryLimit") or 0),
+        options.get("cache"),
+        bool(options.get("stream")),
+        bool(given.get("count")),
+        json.dumps(options["optimizer"]) if options.get("optimizer") else "",
+        bool(options.get("usePlanCache")),
     )
 
 
 def _envelope(
-    request: Request, given: dict[str, Any], options: dict[str, Any], result: Result, phases: dict[str, float]
+    asked: Asking, given: dict[str, Any], options: dict[str, Any], answer: Answer, phases: dict[str, float]
 ) -> dict[str, Any]:
     """What every batch of a result carries along; the measurement of single nodes is not there."""
-    statistics = result.context.statistics(result.seconds)
+    statistics = answer.statistics
     if options.get("fullCount"):
-        statistics.setdefault("fullCount", len(result.values))
-    extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
-    level = int(options.get("profile") or 0)
+        statistics.setdefault("fullCount", len(answer.values))
+    extra: dict[str, Any] = {"warnings": answer.warnings, "stats": statistics}
+    level = 0 if answer.cached else int(options.get("profile") or 0)
     if level:
-        extra["profile"] = phases | {"executing": result.seconds}
+        extra["profile"] = phases | {"executing": answer.seconds}
     if level > 1:
-        plan: Plan = request.file.statements.plan(request, given["query"], given.get("bindVars") or {})
-        extra["plan"] = explained(plan, parsed(given["query"]).writes)
-        statistics["nodes"] = []
-    counted = {"count": len(result.values)} if given.get("count") else {}
-    return {**counted, "cached": False, "extra": extra}
+        plan, _ = asked.request.file.statements.plan(asked._replace(options=QueryOptions()))
+        extra["plan"] = explained(plan, parsed(asked.text).writes)
+        answer.statistics["nodes"] = []
+    counted = {"count": len(answer.values)} if given.get("count") else {}
+    known = {"planCacheKey": answer.plan_key} if answer.plan_key is not None else {}
+    return {**counted, **known, "cached": answer.cached, "extra": extra}
 
 
 def _first(request: Request, cursor: Cursor) -> Response:

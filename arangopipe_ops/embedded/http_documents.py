@@ -12,6 +12,7 @@ from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
 from .request import Request, Response, Route, success
 from .rights import WRITE
+from .rules import REPLACE, UPDATE
 from .storage import Document, Transaction, WriteOptions, Written
 from .writes import OVERWRITE_MODES
 
@@ -77,31 +78,27 @@ def insert(request: Request, name: str) -> Response:
 def replace_many(request: Request, name: str) -> Response:
     if request.flag("onlyget"):
         return _get_many(request, name)
-    return _write(request, name, _replacement(options_of(request)))
-
-
-def replace_one(request: Request, name: str, key: str) -> Response:
-    change = _replacement(options_of(request), key, request.header("if-match"))
-    return _write(request, name, change)
-
-
-def _replacement(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.replace(
-        collection, key or _key_in(value), value, options, rev
-    )
+    return _write(request, name, _change(REPLACE, request))
 
 
 def update_many(request: Request, name: str) -> Response:
-    return _write(request, name, _patch(options_of(request)))
+    return _write(request, name, _change(UPDATE, request))
+
+
+def replace_one(request: Request, name: str, key: str) -> Response:
+    return _write(request, name, _change(REPLACE, request, key))
 
 
 def update_one(request: Request, name: str, key: str) -> Response:
-    return _write(request, name, _patch(options_of(request), key, request.header("if-match")))
+    return _write(request, name, _change(UPDATE, request, key))
 
 
-def _patch(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.update(
-        collection, key or _key_in(value), value, options, rev
+def _change(event: str, request: Request, key: str | None = None) -> Change:
+    """Of one document by its key and the revision of If-Match, or of each by what it says itself."""
+    options = options_of(request)
+    rev = request.header("if-match") if key is not None else None
+    return lambda transaction, collection, value: transaction.change(
+        event, collection, key or _key_in(value), value, options, rev
     )
 
 
@@ -141,16 +138,17 @@ def _written(request: Request, name: str, change: Change, on_disk: int) -> Respo
         collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            some = any("error" not in result for result in results)
-            return _many(request, results, on_disk if _waits(request, collection) and some else 202)
+            written_to = any("error" not in result for result in results)
+            return _many(request, results, on_disk if waits_for_sync(request, collection, written_to) else 202)
         written = change(transaction, collection, request.body)
         result = outcome(request, transaction, collection, written, _key_or_none(request.body))
-        status = on_disk if _waits(request, collection) else 202
+        status = on_disk if waits_for_sync(request, collection) else 202
         return Response(status, result, _whereabouts(request, result))
 
 
-def _waits(request: Request, collection: Collection) -> bool:
-    return collection.waits or request.flag("waitForSync")
+def waits_for_sync(request: Request, collection: Collection, written_to: bool = True) -> bool:
+    """Whether the answer came after the write was on disk: a collection waits only for what was written to it."""
+    return request.flag("waitForSync") or (written_to and collection.waits_for_sync)
 
 
 def _whereabouts(request: Request, result: dict[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from . import catalog
 from .catalog import DOCUMENT, EDGE, GRAPHS, Collection
 from .errors import ArangoError
 from .request import Request, Response, Route, success
+from .rules import REPLACE
 from .storage import Document, Transaction
 
 Definition: TypeAlias = dict[str, Any]
@@ -28,7 +29,7 @@ def load(request: Request, transaction: Transaction, name: str) -> Document:
 
 
 def _store(request: Request, transaction: Transaction, graph: Document) -> Document:
-    _, new = transaction.replace(graphs_of(request, transaction), graph["_key"], graph)
+    _, new = transaction.change(REPLACE, graphs_of(request, transaction), graph["_key"], graph)
     catalog.bump(transaction.sqlite)  # plans know the edge collections of the graphs they walk
     return new or {}
 

@@ -65,6 +65,7 @@ def create_index(request: Request) -> Response:
         if existing is not None:
             return success(200, **_shown(collection, existing), isNewlyCreated=False)
         _check_name(collection, definition["name"])
+        _check_only(collection, definition)
         number = catalog.insert_index(transaction.sqlite, collection.id, definition)
         collection = transaction.refresh().collection(request.database, collection.name)
         index = next(each for each in collection.indexes if each.id == number)
@@ -75,6 +76,11 @@ def create_index(request: Request) -> Response:
 def _check_name(collection: Collection, name: str) -> None:
     if name == PRIMARY["name"] or any(index.name == name for index in collection.indexes):
         raise ArangoError(1207, message=f"duplicate name: index '{name}' exists")
+
+
+def _check_only(collection: Collection, definition: dict[str, Any]) -> None:
+    if definition["type"] == "ttl" and any(index.type == "ttl" for index in collection.indexes):
+        raise ArangoError(10, message="bad parameter: there can only be one ttl index per collection")
 
 
 def _same(index: Index, definition: dict[str, Any]) -> bool:

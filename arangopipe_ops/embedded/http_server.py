@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import sqlite3
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,12 @@ from .request import Request, Response, Route, success
 from .settings import LEVELS
 
 LICENSE = "community"
+ENGINE = "rocksdb"
+"""The one engine that ArangoDB has, and that clients ask for."""
+STORAGE = "sqlite"
+"""What stores documents in truth."""
+INDEXES = ("primary", "edge", "persistent", "hash", "skiplist", "ttl", "inverted")
+ALIASES = {"hash": "persistent", "skiplist": "persistent"}
 MODE = "embedded"
 
 
@@ -33,12 +40,14 @@ def _details() -> dict[str, str]:
         "platform": platform.system().lower(),
         "python-version": platform.python_version(),
         "server-version": VERSION,
-        "storage-engine": "sqlite",
+        "sqlite-version": sqlite3.sqlite_version,
+        "storage-engine": STORAGE,
     }
 
 
 def engine(request: Request) -> Response:
-    return Response(200, {"name": "sqlite", "supports": {"indexes": ["primary", "edge", "persistent", "ttl"]}})
+    supports = {"indexes": list(INDEXES), "aliases": {"indexes": ALIASES}}
+    return Response(200, {"name": ENGINE, "storage": STORAGE, "supports": supports})
 
 
 def role(request: Request) -> Response:

@@ -105,10 +105,6 @@ class Request:
             for name, need in needs.items():
                 if need == WRITE and name not in transaction.writable:
                     raise ArangoError(1652, message=f"unregistered collection used in transaction: {name} [write]")
-        if not planning:
-            collections = transaction.catalog.database(self.database)
-            written = (collections.get(name) for name, need in needs.items() if need == WRITE)
-            transaction.durable |= any(collection is not None and collection.waits for collection in written)
 
     def restrict(self, transaction: Transaction, needs: Mapping[str, str]) -> None:
         """For a statement that needs these collections: it meets no other one that the user may not read."""
@@ -149,10 +145,9 @@ def shaped(given: Any, **types: type) -> dict[str, Any]:
     """`given` if it is an object whose attributes have these types where they are there; else raises 10."""
     if not isinstance(given, dict):
         raise ArangoError(10, message="bad parameter: expecting an object")
-    for name, kind in types.items():
-        value = given.get(name)
-        if value is not None and not _is(value, kind):
-            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[kind]}")
+    for name, value in given.items() if types else ():
+        if value is not None and name in types and not _is(value, types[name]):
+            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[types[name]]}")
     return given
 
 

@@ -1,14 +1,25 @@
 """Read and write the metadata graph: every write is one request that carries one AQL statement."""
 
 import getpass
+import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from arangopipe_ops import model
-from arangopipe_ops.errors import ArangopipeError, Conflict, Invalid, NotFound
+from arangopipe_ops.errors import (
+    ArangopipeError,
+    Conflict,
+    Invalid,
+    Misconfigured,
+    NotFound,
+    NotProvisioned,
+    Unavailable,
+)
 from arangopipe_ops.model import (
     ANNOTATIONS,
     AUDIT,
@@ -24,6 +35,7 @@ from arangopipe_ops.model import (
     Stage,
     Target,
 )
+from arangopipe_ops.store.bulk import BATCH_NODES, WRITTEN, Batch, Earlier, Progress, Summary, batches
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
 from arangopipe_ops.store.execution import contended, driver_errors, execute
@@ -31,13 +43,28 @@ from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.revision import Change, revision_text
 from arangopipe_ops.store.search import Page, Search, Where
+from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, look_up
+from arangopipe_ops.store.transfer import Loaded, Reader, export, load_text
 from arangopipe_ops.store.writing import Groups, write_text
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
 
-__all__ = ["Change", "Comparison", "Deletion", "Event", "OnConflict", "Page", "Store", "Where", "driver_errors"]
+__all__ = [
+    "Change",
+    "Comparison",
+    "Deletion",
+    "Event",
+    "Loaded",
+    "OnConflict",
+    "Page",
+    "Replay",
+    "Store",
+    "Summary",
+    "Where",
+    "driver_errors",
+]
 
 OnConflict = Literal["fail", "keep", "revise"]
 
@@ -50,6 +77,10 @@ class Store:
     pauses, for `patience` seconds. Node and edge types that users added to the graph are known without further
     ado; a `schema` says that there are only those it has. All methods raise the errors of
     `arangopipe_ops.errors` and no others.
+
+    With `spool`, a folder, a stage that cannot be written because the database is away (`Unavailable`) is kept
+    there, and answered with the references it will have. From then on stages queue up behind it: a write first
+    writes what waits, if the database is back, or else joins it. `replay` does so at once.
     """
 
     def __init__(
@@ -59,12 +90,14 @@ class Store:
         schema: Schema | None = None,
         provenance: Mapping[str, Any] | None = None,
         patience: float = 10.0,
+        spool: str | os.PathLike[str] | None = None,
     ) -> None:
         self.db = db
         self.patience = patience
         self.schema = schema or SCHEMA
         self.provenance = model.canonical(_this_process() | dict(provenance or {}), "provenance")
         self._fixed = schema is not None
+        self._spool = Spool(spool) if spool is not None else None
 
     def query(self, text: str, binds: Document | None = None) -> list[Any]:
         """Return the rows of an AQL statement, in one request for each 1,000 of them."""
@@ -94,15 +127,61 @@ class Store:
         refused (`fail`), left as it is (`keep`), or replaced with the old content kept in the audit (`revise`).
         `reason` is kept in the audit too. Raises NotFound for an edge that leads nowhere, Conflict, Unavailable.
         """
-        if on_conflict not in ("fail", "keep", "revise"):
-            raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
-        groups = Groups(stage)
-        binds = groups.binds() | self._entry(reason)
-        binds |= {"on_conflict": on_conflict, "provenance": self.provenance}
-        [answer] = self.query(write_text(*groups.shape), binds)
-        self._refuse(groups, answer)
-        verbs = dict(zip(groups.written(), chain.from_iterable(answer["verbs"]), strict=True))
+        _policy(on_conflict)
+        if self._spool is not None and not self._caught_up(self._spool):
+            return self._put_by(self._spool, stage, on_conflict, reason)
+        try:
+            verbs = self._send(stage, on_conflict, self._entry(reason))
+        except Unavailable:
+            if self._spool is None:
+                raise
+            self._spool.failed()
+            return self._put_by(self._spool, stage, on_conflict, reason)
         return [_ref(node, verbs[node.id] == "create") for node in stage.nodes]
+
+    def write_many(
+        self,
+        stages: Iterable[Stage],
+        *,
+        on_conflict: OnConflict = "fail",
+        reason: str | None = None,
+        batch: int = BATCH_NODES,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write any number of stages, merged into batches of at most `batch` nodes and 4 MiB, each of them whole.
+
+        The graph ends as if they were written one after the other. An error names the stage it is about: nothing
+        of that batch is written, those before it are. Starting again with the same input does not send again what
+        was written. Raises what `write_all` raises.
+        """
+        _policy(on_conflict)
+        if batch < 1:
+            raise Invalid("batch", f"{batch} is not a number of nodes")
+        total = len(stages) if isinstance(stages, Sized) else None
+        summary = Summary(stages=0, created=0, revised=0, same=0, resumed=0)
+        earlier = Earlier(self.query)
+        for each in batches(stages, batch):
+            entry = earlier.entry(each, on_conflict)
+            if entry is None:
+                summary["resumed"] += len(each.parts)
+            else:
+                for verb in self._send_batch(each, on_conflict, self._entry(reason, entry)):
+                    summary[_COUNTED[verb]] += 1
+            summary["stages"] += len(each.parts)
+            if progress is not None:
+                progress(summary["stages"], total)
+        return summary
+
+    def replay(self, folder: str | os.PathLike[str]) -> Replay:
+        """Write the stages that wait in a folder, in the order of time and each once.
+
+        One that the graph does not take is set aside and the rest goes on. Raises Unavailable, and the errors that
+        are not the stage's own, with what was written until then remembered; Misconfigured for a folder that is none.
+        """
+        place = Path(folder)
+        if not place.is_dir():
+            raise Misconfigured(f"{place} is not a folder; name the one that was given as `spool`.")
+        return replay(place, self._write_record)
 
     def annotate(self, reference: Any, kind: str | None = None, *, reason: str | None = None, **notes: Any) -> Change:
         """Set annotations (description, owner, tags, tag, deployment_tag) of a node; None removes one."""
@@ -119,6 +198,14 @@ class Store:
     def restore(self, reference: Any, kind: str | None = None, *, reason: str | None = None) -> Change:
         """Undo `archive`."""
         return self._revise("restore", reference, kind, reason)
+
+    def relate(self, reference: Any, other: str, kind: str | None = None, *, reason: str | None = None) -> Change:
+        """Note on a node that another one, an `_id`, is related: in its attribute `related_<collection>`.
+
+        That is how the original Arangopipe links entities. It is no edge, and lineage does not follow it.
+        """
+        attribute = f"related_{other.partition('/')[0]}"
+        return self._revise("relate", reference, kind, reason, {"attribute": attribute, "other": other})
 
     def promote(self, deployment: Any, *, over: Any = None, reason: str | None = None, dry_run: bool = False) -> Change:
         """Make a registered deployment the active one of its project and environment, and archive the other.
@@ -270,6 +357,43 @@ class Store:
             raise NotFound([str(target)])
         return list(events(answer))
 
+    def export(self) -> Iterator[str]:
+        """Yield the whole graph as JSON lines, as it was at the first of them: nodes, edges, then the audit.
+
+        What provisioning left in the audit is not part of it. Stop reading for less than a minute at a time: a
+        server ends a snapshot that nobody uses.
+        """
+        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+        yield from export(self.db, self.schema)
+
+    def load(
+        self,
+        lines: Iterable[str],
+        *,
+        on_conflict: OnConflict = "fail",
+        extend: Callable[[Document], object] | None = None,
+        progress: Progress | None = None,
+    ) -> Loaded:
+        """Write the lines of an export into this graph, in batches, so that it holds equal documents.
+
+        What is there and equal stays; what is there with other content follows `on_conflict`, and a replaced
+        document is kept in the audit, of which nothing is ever replaced. Loading again what was cut short ends
+        equal. Types that users added and this graph lacks are given to `extend` (`admin.extend` of this database).
+        Raises Invalid, naming the line, for a file that was cut off or changed, once all before it is written;
+        NotProvisioned for types that are missing, Conflict.
+        """
+        _policy(on_conflict)
+        reader = Reader(lines)
+        self._prepare(reader.schema, extend)
+        loaded, done = Loaded(created=0, revised=0, same=0), 0
+        for collection, documents in reader.batches():
+            for verb in self._load(collection, documents, on_conflict):
+                loaded[_COUNTED[verb]] += 1
+            done += len(documents)
+            if progress is not None:
+                progress(done, reader.total)
+        return loaded
+
     def counts(self) -> dict[str, int]:
         """Return how many nodes and edges there are, by collection."""
         return dict(self._of_all_kinds(_counts)["counts"])
@@ -303,9 +427,78 @@ class Store:
             raise Conflict(answer["found"]["_id"], ["active_slot"], problem)
         return Change(nodes=answer["nodes"][::-1] or [answer["found"]], replaced=answer["replaced"][::-1])
 
-    def _entry(self, reason: str | None) -> Document:
+    def _send_batch(self, batch: Batch, on_conflict: OnConflict, entry: Document) -> Iterable[str]:
+        try:
+            return self._send(batch.stage, on_conflict, entry).values()
+        except ArangopipeError as error:
+            batch.name_stage(error)
+            raise
+
+    def _caught_up(self, spool: Spool) -> bool:
+        """Return whether nothing waits to be written first; where the database may be back, write what waits."""
+        if spool.waits:
+            if not spool.is_due:
+                return False
+            try:
+                replay(spool.folder, self._write_record, wait=False)
+            except Unavailable:
+                spool.failed()
+        if spool.waits:
+            return False
+        spool.end_file()
+        return True
+
+    def _put_by(self, spool: Spool, stage: Stage, on_conflict: str, reason: str | None) -> list[Ref]:
+        spool.keep(stage, on_conflict, reason, self.provenance)
+        return [_ref(node, False) for node in stage.nodes]
+
+    def _write_record(self, record: Record) -> None:
+        key = f"spool-{record.id}"
+        if self.query(WRITTEN, {"@audit": AUDIT, "key": key}) != [None]:
+            return
+        waited = {"_key": key, "spooled": model.moment(datetime.fromtimestamp(record.time / 1e9, UTC), "time")}
+        entry = self._entry(record.reason, waited) | {"provenance": record.provenance}
+        entry["audit"]["provenance"] = record.provenance
+        self._send(Stage.from_json(record.stage), record.on_conflict, entry)
+
+    def _send(self, stage: Stage, on_conflict: str, entry: Document) -> dict[str, str]:
+        """Write a stage, and return what became of each of its nodes."""
+        groups = Groups(stage)
+        binds = groups.binds() | {"provenance": self.provenance} | entry | {"on_conflict": on_conflict}
+        [answer] = self.query(write_text(*groups.shape), binds)
+        self._refuse(groups, answer)
+        return dict(zip(groups.written(), chain.from_iterable(answer["verbs"]), strict=True))
+
+    def _prepare(self, wanted: Schema, extend: Callable[[Document], object] | None) -> None:
+        """Make sure that the graph has the types of another one."""
+        if (missing := self._lacks(wanted)) and extend is not None:
+            extend(model.extension(wanted))
+            missing = self._lacks(wanted)
+        if missing:
+            raise NotProvisioned(
+                f"this database has not the types {', '.join(missing)} of the export. "
+                "Add them with arangopipe_ops.admin.extend, or give load a function that does as `extend`."
+            )
+
+    def _lacks(self, wanted: Schema) -> list[str]:
+        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+        return [*(wanted.nodes.keys() - self.schema.nodes.keys()), *(wanted.edges.keys() - self.schema.edges.keys())]
+
+    def _load(self, collection: str, documents: list[Document], on_conflict: OnConflict) -> list[str]:
+        binds = {"@c": collection, "docs": documents, "on_conflict": on_conflict}
+        if collection != AUDIT:
+            binds |= self._entry("load")
+        elif on_conflict == "revise":
+            binds["on_conflict"] = "fail"
+        [answer] = self.query(load_text(collection), binds)
+        new = {document["_id"]: document for document in documents}
+        for old in answer["conflicts"]:
+            raise Conflict(old["_id"], _differences(_content(old), _content(new[old["_id"]])), document=old)
+        return list(answer["verbs"])
+
+    def _entry(self, reason: str | None, more: Mapping[str, Any] | None = None) -> Document:
         """Return what a statement binds to leave an entry in the audit."""
-        entry = {"_key": uuid4().hex, "provenance": self.provenance}
+        entry = {"_key": uuid4().hex, "provenance": self.provenance, **(more or {})}
         return {"@audit": AUDIT, "audit": entry | ({"reason": model.canonical(reason, "reason")} if reason else {})}
 
     def _refuse(self, groups: Groups, answer: Document) -> None:
@@ -313,22 +506,29 @@ class Store:
         if answer["missing"]:
             raise NotFound([str(groups.targets[token]) for token in answer["missing"]])
         for old in answer["conflicts"]:
-            raise Conflict(old["_id"], _differences(_content(old), groups.content(old)))
+            differences = _differences(_content(old), groups.content(old))
+            raise Conflict(old["_id"], differences, document=old)
 
     def _of_all_kinds(self, statement: Callable[[Schema], tuple[str, Document]], **binds: Any) -> Document:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
         while True:
             schema = self.schema
             text, named = statement(schema)
-            [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            try:
+                [answer] = self.query(text, named | binds | {"@audit": AUDIT})
+            except NotProvisioned:  # a kind that was withdrawn meanwhile has no collection
+                if self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0]):
+                    continue
+                raise
             self._learned(answer["extension"])
             if self.schema == schema:  # another thread may have learned it meanwhile
                 return dict(answer)
 
-    def _learned(self, extension: Mapping[str, Any] | None) -> None:
-        """Take over the types that users added to the graph."""
-        if not self._fixed:
-            self.schema = model.extended(extension)
+    def _learned(self, extension: Mapping[str, Any] | None) -> bool:
+        """Take over the types that users added to the graph; return whether any were new."""
+        schema = self.schema if self._fixed else model.extended(extension)
+        known, self.schema = self.schema == schema, schema
+        return not known
 
     def _type(self, kind: str) -> NodeType:
         if not self.schema.has(kind):
@@ -345,6 +545,19 @@ class Store:
 
     def _look_up(self, target: Target) -> Document:
         return look_up(self.schema.node(target.collection), target)
+
+
+_COUNTED: Mapping[str, Literal["created", "revised", "same"]] = {
+    "create": "created",
+    "revise": "revised",
+    "same": "same",
+    "keep": "same",
+}
+
+
+def _policy(on_conflict: str) -> None:
+    if on_conflict not in ("fail", "keep", "revise"):
+        raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
 
 
 def _this_process() -> Document:

@@ -32,7 +32,10 @@ LET edges = UNION([], []{touched})
 LET present = SORTED(APPEND(nodes, edges)[* RETURN [CURRENT._id, CURRENT._rev]])"""
 
 _FACTS = """
-LET facts{k} = (FOR e IN @@f{k} FILTER found != null AND e._from == found._id RETURN DOCUMENT(e._to))"""
+LET facts{k} = (FOR e IN @@f{k} FILTER found != null AND e._from == found._id
+  LET fact = DOCUMENT(e._to)
+  FILTER fact != null
+  RETURN fact)"""
 
 _TOUCHING = """
 LET edges{j} = UNION_DISTINCT(

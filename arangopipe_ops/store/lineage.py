@@ -34,8 +34,9 @@ LET {side}_edges = (FOR n IN {side} FILTER n.depth < @depth
 _FACTS = """
 LET facts{k} = (FOR n IN walked FILTER n.depth < @depth AND IS_SAME_COLLECTION(@owner{k}, n.node)
   LET fact = FIRST(FOR e IN @@f{k} FILTER e._from == n.node._id SORT e.@newest{k} DESC LIMIT 1 RETURN e)
-  FILTER fact != null
-  RETURN {{node: DOCUMENT(fact._to), depth: n.depth + 1, edge: fact}})"""
+  LET node = DOCUMENT(fact._to)
+  FILTER node != null
+  RETURN {{node, depth: n.depth + 1, edge: fact}})"""
 
 _LINEAGE = """
 RETURN {{

@@ -30,6 +30,11 @@ CHANGES: dict[str, tuple[str, str]] = {
     "annotate": (_ALONE, "MERGE(UNSET(found, @dropped), @notes)"),
     "archive": (_ALONE, "found.archived != null ? found : MERGE(found, {archived: now})"),
     "restore": (_ALONE, 'UNSET(found, "archived")'),
+    "relate": (
+        _ALONE,
+        'POSITION(SPLIT(NOT_NULL(found[@attribute], ""), ","), @other) ? found'
+        ' : MERGE(found, {[@attribute]: CONCAT_SEPARATOR(",", found[@attribute], @other)})',
+    ),
     "promote": (
         _PROMOTION,
         'found.active_slot != null ? found : MERGE(UNSET(found, "ended"), {status: "active", active_slot: found.slot})',

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from arangopipe_ops import model
 from arangopipe_ops.model import ANNOTATIONS, Document, Edge, Node, Stage, Target
 from arangopipe_ops.store.statements import NOW, appended
 
@@ -28,8 +27,12 @@ class Groups:
         touched = [node.type.collection for node in stage.nodes]
         touched += [target.collection for target in self.targets.values()]
         self.collections = list(dict.fromkeys(touched))
-        self.nodes = {name: [n for n in stage.nodes if n.type.collection == name] for name in self.collections}
-        self.edges = {edge.type.name: [e for e in stage.edges if e.type == edge.type] for edge in stage.edges}
+        self.nodes: dict[str, list[Node]] = {name: [] for name in self.collections}
+        for node in stage.nodes:
+            self.nodes[node.type.collection].append(node)
+        self.edges: dict[str, list[Edge]] = {}
+        for edge in stage.edges:
+            self.edges.setdefault(edge.type.name, []).append(edge)
 
     @property
     def shape(self) -> tuple[tuple[Shape, ...], int]:
@@ -79,11 +82,23 @@ class Groups:
         for node in self.nodes.get(collection, ()):
             if node.key == key:
                 return dict(node.content)
-        return next(dict(edge.content) for edge in self.edges[collection])
+        return next(dict(edge.content) for edge in self.edges[collection] if contradicts(edge, old))
 
 
 def _stored_ends(edge: Edge) -> Iterator[Target]:
     return (end for end in (edge.source, edge.target) if isinstance(end, Target))
+
+
+def contradicts(edge: Edge, document: Mapping[str, Any]) -> bool:
+    """Return whether an edge is a stored one with other content; an end given by name may be any of its collection."""
+    if document["_id"].partition("/")[0] != edge.type.name or document.get("digest") == edge.digest:
+        return False
+    stored = zip((edge.source, edge.target), (document["_from"], document["_to"]), strict=True)
+    return all(end.id == id if isinstance(end, Node) else _may_be(end, id) for end, id in stored)
+
+
+def _may_be(target: Target, id: str) -> bool:
+    return target.token == id if target.name is None else id.startswith(f"{target.collection}/")
 
 
 def _node_row(node: Node) -> Document:
@@ -96,9 +111,8 @@ def _node_row(node: Node) -> Document:
 
 
 def _edge_row(edge: Edge) -> Document:
-    ends = [end.id if isinstance(end, Node) else end.token for end in (edge.source, edge.target)]
-    document = {**edge.content, "digest": model.digest(edge.content)}
-    return {"from": ends[0], "to": ends[1], "doc": document}
+    source, sink = edge.tokens
+    return {"from": source, "to": sink, "doc": {**edge.content, "digest": edge.digest}}
 
 
 _BY_NAME = """
