@@ -101,7 +101,10 @@ def log(port: int, numbers: range) -> list[float]:
 def together(port: int, clients: int, runs: int) -> tuple[list[float], float]:
     """Return the times of so many clients at once, in processes of their own, and the runs a second of all."""
     times: list[float] = []
-    program = "import sys; sys.path.insert(0, sys.argv[1]); import rest; print(rest.log(int(sys.argv[2]), range(*map(int, sys.argv[3:]))))"
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import rest; "
+        "print(rest.log(int(sys.argv[2]), range(*map(int, sys.argv[3:]))))"
+    )
 
     def one(n: int) -> None:
         bounds = (1_000_000 * (n + 1), 1_000_000 * (n + 1) + runs)

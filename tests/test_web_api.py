@@ -8,7 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from arangopipe_ops.admin import provision
+from arangopipe_ops.connection import connect
 from arangopipe_ops.model import SCHEMA, EdgeType, NodeType, extension
+from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app
 from arangopipe_ops.web.problems import MAX_BODY_BYTES
@@ -219,6 +221,59 @@ def test_nodes_and_edges_of_any_kind(api: Api) -> None:
     for _ in range(2):
         api.told("POST", "/edges/run_datasets", 204, json={"source": "r1", "target": "more", "attributes": {"a": 1}})
     assert api.told("GET", "/counts")["run_datasets"] == 2
+
+
+LINES = {"content-type": "application/x-ndjson"}
+
+
+def test_many_stages_at_once(api: Api) -> None:
+    """JSON lines are written in batches as they arrive, and again without being sent again."""
+    many = [{"stage": what, **body} for what, body in FLOW.items()]
+    many += [{"stage": "dataset", "name": f"d{i}", "text": "ä" * 50} for i in range(3000)]
+    body = "\n".join(json.dumps(line, ensure_ascii=False) for line in many).encode()
+    pieces = [body[i : i + 1001] for i in range(0, len(body), 1001)]
+    told = api("POST", "/stages", content=iter(pieces), headers=LINES).json()
+    assert (told["stages"], told["created"]) == (3007, 3009)
+    assert len(api.requests) < 40
+    again = api("POST", "/stages", content=body + b"\n\n", headers=LINES).json()
+    assert (again["created"], again["revised"]) == (0, 0)
+    assert api.store.counts()["datasets"] == 3001
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"),
+    [
+        (b"{}", LINES, 422, "line 1: stage"),
+        (b'{"stage": "project", "name": "x"}\n{', LINES, 422, "line 2"),
+        (b'{"stage": "project", "name": "\\ud800"}', LINES, 422, "line 1"),
+        (b'{"stage": "run", "run_id": "r", "model": "none"}', LINES, 404, "line 1: not found"),
+        (b"[" * 100_000, LINES, 422, "deep"),
+        (b'{"stage": "project", "name": "\xff"}', LINES, 400, "UTF-8"),
+        (b'{"stage": "project", "name": "x"}', {"content-type": "application/json"}, 415, "x-ndjson"),
+    ],
+)
+def test_lines_that_are_wrong(api: Api, body: bytes, headers: Any, status: int, says: str) -> None:
+    """A problem with one of many names its line, and nothing of its batch is written."""
+    assert says in api.problem("POST", "/stages", status, content=body, headers=headers)["detail"]
+    assert api.store.counts()["project"] == 0
+
+
+def test_a_line_that_is_too_long(api: Api) -> None:
+    """The body may be of any length, a line may not."""
+    chunk = b" " * (MAX_BODY_BYTES // 4)
+    api.problem("POST", "/stages", 413, content=(chunk for _ in range(6)), headers=LINES)
+    assert api("POST", "/stages", content=(chunk + b"\n" for _ in range(6)), headers=LINES).json()["stages"] == 0
+
+
+def test_the_graph_as_lines(wine: Api, tmp_path: Any) -> None:
+    """An export is what `Store.export` gives, and makes an equal graph elsewhere."""
+    answer = wine("GET", "/export")
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    assert answer.text == "".join(wine.store.export())
+    other = Store(connect(f"embedded://{tmp_path}/other.db"))
+    provision(other.db)
+    other.load(answer.text.splitlines())
+    assert other.counts() == wine.store.counts()
 
 
 def test_health_readiness_and_the_document(api: Api) -> None:

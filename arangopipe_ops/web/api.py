@@ -15,7 +15,8 @@ from arangopipe_ops import drawing
 from arangopipe_ops.errors import Misconfigured, Unauthorized
 from arangopipe_ops.model import Document, EdgeType, Lineage, LineageNode, NodeType, Ref, Stage
 from arangopipe_ops.stages import STAGES, arguments_of, make
-from arangopipe_ops.store import Change, Comparison, Deletion, Event, OnConflict, Page, Store
+from arangopipe_ops.store import Change, Comparison, Deletion, Event, OnConflict, Page, Store, Summary
+from arangopipe_ops.web import bulk
 from arangopipe_ops.web.access import Access
 from arangopipe_ops.web.problems import Answer, problems
 from arangopipe_ops.web.shapes import REFERENCE, answer_of, body_of, given
@@ -139,6 +140,29 @@ def _stage_route(what: str, stage: Callable[..., Stage]) -> None:
 
 for _what, _stage in STAGES.items():
     _stage_route(_what, _stage)
+
+
+@routes.post(
+    "/stages",
+    tags=["stages"],
+    response_model=answer_of(Summary),
+    openapi_extra={"requestBody": {"required": True, "content": bulk.LINES}},
+)
+async def write_stages(
+    request: Request, store: CallersStore, on_conflict: OnConflict = "fail", reason: Reason = None
+) -> Any:
+    """Write any number of stages, one JSON line each: `{"stage": "dataset", "name": "wine", ...}`.
+
+    They are written in batches while they arrive. An error names its line: nothing of that batch is written, those
+    before it are, and sending all again goes on where it stopped.
+    """
+    return Answer(await bulk.write_lines(request, store, on_conflict, reason))
+
+
+@routes.get("/export", tags=["nodes"], response_class=bulk.Lines, responses={200: {"content": bulk.LINES}})
+def export(store: CallersStore) -> Any:
+    """Return the whole graph as JSON lines, as `arangopipe export` writes it; the last one has the checksum."""
+    return bulk.export(store)
 
 
 @routes.post("/nodes/{kind}", tags=["stages"], response_model=answer_of(Ref), responses=CREATED)

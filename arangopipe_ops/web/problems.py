@@ -14,6 +14,7 @@ from starlette.routing import Match
 from arangopipe_ops import errors
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+STREAMED = {"/api/v1/stages"}
 MAX_DETAIL = 1000
 MEDIA_TYPE = "application/problem+json"
 
@@ -130,14 +131,15 @@ async def _validation(request: Request, error: Exception) -> Answer:
 async def _http(request: Request, error: Exception) -> Answer:
     assert isinstance(error, HTTPException)
     headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
-    return problem(error.status_code, _DETAILS.get(error.status_code) or str(error.detail), headers)
+    return problem(error.status_code, _DETAILS.get(str(error.detail)) or str(error.detail), headers)
 
 
-_DETAILS: Mapping[int, str] = {
-    400: "the body cannot be read: JSON in UTF-8, with integers of at most 64 bits, not nested deeply, is expected",
-    404: "there is nothing at this path",
-    405: "this path does not take this method",
+_DETAILS: Mapping[str, str] = {
+    "There was an error parsing the body": "the body cannot be read: JSON in UTF-8 is expected, not nested deeply",
+    "Not Found": "there is nothing at this path",
+    "Method Not Allowed": "this path does not take this method",
 }
+"""What we say instead of the framework."""
 
 
 def _allowed(request: Request) -> str:
@@ -154,14 +156,17 @@ async def _fault(request: Request, error: Exception) -> Answer:
 
 
 class BodyLimit:
-    """Answers 413 to a body over `MAX_BODY_BYTES`, also to one that does not say its length."""
+    """Answers 413 to a body over `MAX_BODY_BYTES`, also to one that does not say its length.
+
+    The paths in `STREAMED` read theirs piece by piece.
+    """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], limit: int = MAX_BODY_BYTES) -> None:
         self.app = app
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in STREAMED:
             return await self.app(scope, receive, send)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self.limit:
