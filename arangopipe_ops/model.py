@@ -161,7 +161,7 @@ SCHEMA = Schema(
                 "models",
                 _NAMED,
                 shows=("task", "technique", "framework"),
-                indexes=(Index(("task", "created"), sparse=True), *_TAGS),
+                indexes=(Index(("task",), sparse=True), *_TAGS),
             ),
             NodeType("Run", "run", ("run_id",), name="run_id", shows=("status", "start", "tag"), indexes=_TAGS),
             NodeType("ModelParams", "modelparams", ("run_id",), name="run_id", indexes=_TAGS),
@@ -172,7 +172,7 @@ SCHEMA = Schema(
                 ("tag",),
                 name="tag",
                 shows=("status", "environment"),
-                indexes=(Index(("active_slot",), unique=True, sparse=True),),
+                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project",))),
             ),
             NodeType(
                 "ServingPerf",

@@ -44,12 +44,16 @@ def register_featureset(
     dataset: Reference | Sequence[Reference],
     features: Sequence[str] | None = None,
     transformation: Any = None,
+    selection: Any = None,
     version: str | None = None,
     **attributes: Any,
 ) -> Stage:
-    """Register a feature set and the data set, or sets, that it is generated from."""
+    """Register a feature set and the data set, or sets, that it is generated from.
+
+    `transformation` says how the features were made, `selection` how they were chosen.
+    """
     stage = Stage()
-    known = {"version": version, "features": features, "transformation": transformation}
+    known = {"version": version, "features": features, "transformation": transformation, "selection": selection}
     bases = [_spelled("Dataset", base) for base in _each(dataset)]
     node = stage.add("Featureset", {"name": name, **known, "datasets": bases, **attributes})
     for base in _each(dataset):
@@ -132,7 +136,7 @@ def register_deployment(
         raise Invalid("Deployment.status", f"{status!r} is not scheduled, active or archived")
     stage = Stage()
     known = {"environment": environment, "status": status, "project": _named("Project", project)}
-    slot = digest([sure_key("Project", project), environment])[:32]
+    slot = slot_of(project, environment)
     node = stage.add("Deployment", {"tag": tag, **known, **attributes}, slot=slot, active=status == "active")
     stage.link("deployment_model", node, model)
     for reference in _each(featureset):
@@ -142,6 +146,11 @@ def register_deployment(
         params = f"modelparams/{sure_key('Run', run)}"
         stage.link("deployment_modelparams", node, {"_id": params})
     return stage
+
+
+def slot_of(project: Reference, environment: str) -> str:
+    """Return what the deployments of a project and environment share, of which one is active."""
+    return digest([sure_key("Project", project), environment])[:32]
 
 
 def log_serving_perf(

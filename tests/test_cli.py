@@ -1,6 +1,7 @@
 """The command line: every command, and one clear line for every error."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from socket_server import serving
 from test_connection import free_port, url_of
 
 from arangopipe_ops import cli
-from arangopipe_ops.cli import managing, reading, writing
+from arangopipe_ops.cli import asking, writing
+from arangopipe_ops.connection import connect
 from arangopipe_ops.model import MAX_DOCUMENT_BYTES
+from arangopipe_ops.stages import register_project
+from arangopipe_ops.store import Store
 
 
 @pytest.fixture
@@ -180,6 +184,140 @@ def test_edges_and_nodes_of_any_kind(registered: Any) -> None:
     assert "more" in registered("lineage", "r1", "--kind", "Run")[1]
 
 
+def test_a_plan_before_provisioning(run: Any) -> None:
+    """What provisioning would do is shown first, and afterwards there is nothing to do."""
+    code, out, _ = run("provision", "--plan")
+    assert (code, "edge definition" in out, "create" in out) == (0, True, True)
+    run("provision")
+    assert run("provision", "--plan")[1] == "nothing to do\n"
+
+
+def test_doctor_finds_and_repair_cures(registered: Any, url: str) -> None:
+    """A healthy database says so; a planted fault is an exit code, a line with its cure, and goes by repair."""
+    assert registered("doctor")[::2] == (0, "healthy\n")
+    edges = connect(url).collection("run_datasets")
+    edges.insert({"_key": "x", "_from": "run/none", "_to": "datasets/none"})
+    code, out, _ = registered("doctor")
+    assert (code, "dangling-edges" in out, "run_datasets/x" in out) == (1, True, True)
+    assert json.loads(registered("doctor", "--json")[1])[0]["name"] == "dangling-edges"
+    assert registered("repair", "dangling-edges")[1] == "run_datasets/x\n"
+    assert registered("doctor")[0] == 0
+
+
+def test_types_of_ones_own(registered: Any) -> None:
+    """A node and an edge type are added, used by the same commands as the others, and withdrawn."""
+    node = {"kind": "Experiment", "collection": "experiments", "identity": ["name"]}
+    edge = {"name": "experiment_runs", "source": "Experiment", "target": "Run", "upstream": "from"}
+    code, out, _ = registered("extend", "--node", json.dumps(node), "--edge", json.dumps(edge))
+    assert (code, json.loads(out)["nodes"][0]["kind"]) == (0, "Experiment")
+    assert registered("register", "node", "Experiment", "--set", "name=first")[0] == 0
+    assert registered("register", "edge", "experiment_runs", "first", "r1")[0] == 0
+    assert "Experiment first" in registered("lineage", "r1", "--kind", "Run")[1]
+    assert "first" in registered("search", "Experiment")[1]
+    code, _, err = registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment")
+    assert (code, "documents" in err) == (4, True)
+    assert registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment", "--force")[1] == "withdrawn\n"
+
+
+def test_retention(registered: Any) -> None:
+    """Serving performance is kept for some days, or for ever."""
+    assert json.loads(registered("retention", "30", "--dry-run")[1]) == {"days": 30, "over": 1}
+    assert json.loads(registered("retention", "36500")[1])["days"] == 36500
+    assert json.loads(registered("retention", "off")[1])["days"] is None
+    assert "is not a number of days" in registered("retention", "soon")[2]
+
+
+def test_a_database_and_its_user(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator creates a database with a user, whose password comes from the environment alone."""
+    with serving(tmp_path / "served.db") as server:
+        system = url_of(server.address)
+        code, _, err = run("create-database", "ml", "--user", "ann", url=system)
+        assert (code, "ARANGOPIPE_USER_PASSWORD" in err) == (1, True)
+        monkeypatch.setenv("ARANGOPIPE_USER_PASSWORD", "ann's secret")
+        code, out, err = run("create-database", "ml", "--user", "ann", "--role", "owner", url=system)
+        assert (code, "created" in out, "secret" in out + err) == (0, True, False)
+        assert "is there already" in run("create-database", "ml", "--user", "ann", "--role", "owner", url=system)[1]
+        assert run("provision", url=url_of(server.address, name="ml"))[0] == 0
+
+
+@pytest.fixture
+def demonstrated(run: Any) -> Any:
+    """The same, on demonstration data."""
+    code, out, _ = run("demo-data", "--periods", "4")
+    assert (code, "created" in out) == (0, True)
+    return run
+
+
+def test_every_question_is_a_command(demonstrated: Any) -> None:
+    """The example of every question answers on the demonstration data, as a table and as JSON."""
+    for command in asking.ASK:
+        words = ["ask", command.name, *shlex.split(command.examples[0])]
+        code, out, err = demonstrated(*words)
+        assert (code, err) == (0, ""), command.name
+        assert out.count("\n") > 1, command.name
+        assert json.loads(demonstrated(*words, "--json")[1]) is not None
+
+
+def test_the_questions_of_the_readme(demonstrated: Any) -> None:
+    """Every command that the README gives for a question answers it."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    commands = re.findall(r"\| `arangopipe ((?:ask|select) [^`]+)` \|", readme)
+    assert len(commands) == 8
+    for command in commands:
+        code, out, err = demonstrated(*shlex.split(command))
+        assert (code, err, bool(out)) == (0, "", True), command
+
+
+def test_a_policy_selects_and_deploys(demonstrated: Any, tmp_path: Path) -> None:
+    """A policy says which model to serve and why; deploying it is a step more."""
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"metric": "accuracy", "min_improvement": 0.5}))
+    code, out, _ = demonstrated("select", "customer care", "--policy", str(policy), "--deploy", "v3")
+    assert (code, out.startswith("keep: ")) == (0, True)
+    words = ("select", "customer care", "--metric", "accuracy", "--environment", "staging", "--deploy", "s1")
+    assert demonstrated(*words, "--dry-run")[1].startswith("promote: ")
+    assert demonstrated("show", "s1", "--kind", "Deployment")[0] == 3
+    assert demonstrated(*words)[1].endswith("s1 is active\n")
+    assert json.loads(demonstrated("show", "s1", "--kind", "Deployment")[1])["status"] == "active"
+    policy.write_text("[")
+    assert "is not a policy in JSON" in demonstrated("select", "customer care", "--policy", str(policy))[2]
+
+
+def test_a_graph_moves_to_another_database(demonstrated: Any, tmp_path: Path) -> None:
+    """What is exported and imported elsewhere is the same graph, and importing it again changes nothing."""
+    file, other = tmp_path / "graph.jsonl", f"embedded://{tmp_path}/other.db"
+    assert demonstrated("export", str(file))[0] == 0
+    assert demonstrated("export", str(file))[0] == 1
+    demonstrated("provision", url=other)
+    assert "created" in demonstrated("import", str(file), url=other)[1]
+    assert "created" not in demonstrated("import", str(file), url=other)[1]
+    assert demonstrated("export", url=other)[1] == file.read_text()
+
+
+def test_stages_are_imported(run: Any, tmp_path: Path) -> None:
+    """JSON lines of stages are written; a wrong line is named, and what stands before it is kept."""
+    run("provision")
+    file = tmp_path / "stages.jsonl"
+    file.write_text('{"stage": "project", "name": "wine"}\n{"stage": "model", "name": "m", "project": "wine"}\n')
+    assert run("import", str(file))[1] == "2 stages, 2 created\n"
+    file.write_text('{"stage": "project", "name": "beer"}\n{"stage": "wine"}\n')
+    code, _, err = run("import", str(file))
+    assert (code, "line 2" in err) == (1, True)
+    assert run("import", "/nowhere")[0] == 1
+
+
+def test_replay_writes_what_waits(run: Any, url: str, tmp_path: Path) -> None:
+    """A stage that could not be written waits in the folder and is written by replay."""
+    run("provision")
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    away = connect(f"http://root:x@127.0.0.1:{free_port()}/_system", timeout=0.1)
+    Store(away, spool=folder).write(register_project("wine"))
+    assert run("replay", str(folder))[:2] == (0, "1 written, 0 refused, 0 torn\n")
+    assert run("show", "wine", "--kind", "Project")[0] == 0
+    assert "is not a folder" in run("replay", str(tmp_path / "nowhere"))[2]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_the_shell_completes_commands(run: Any, shell: str) -> None:
     """A completion script knows every command; bash completes a word by it."""
@@ -193,11 +331,12 @@ def test_the_shell_completes_commands(run: Any, shell: str) -> None:
 
 def test_every_command_explains_itself() -> None:
     """Every command has a line of help and, if it takes arguments of its own, examples that parse."""
-    for command in (*writing.REGISTER, *writing.COMMANDS, *reading.COMMANDS, *managing.COMMANDS):
+    groups = (("register", writing.REGISTER), ("ask", asking.ASK))
+    for command in (*cli.COMMANDS, *writing.REGISTER, *asking.ASK):
         assert command.help, command.name
-        words = ["register", command.name] if command in writing.REGISTER else [command.name]
+        group = [group for group, commands in groups if command in commands]
         for example in command.examples:
-            cli.parser().parse_args([*words, *shlex.split(example.partition(" > ")[0])])
+            cli.parser().parse_args([*group, command.name, *shlex.split(example.partition("> ")[0])])
 
 
 ERRORS: list[tuple[str, tuple[str, ...], str]] = [

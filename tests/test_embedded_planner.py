@@ -49,6 +49,7 @@ SERVED = [
     ("FOR d IN items FILTER d._key == 'k1' || d._key == 'k2' SORT d.created RETURN d.created", [1, 2], 2),
     ("FOR d IN items FILTER d.code == 'c1' OR d.code IN ['c5', 'c7'] SORT d.created RETURN d.created", [1, 5, 7], 3),
     ("FOR d IN items FILTER d.a.b == 2 SORT d._key LIMIT 1 RETURN d.created", [11], 16),
+    ("FOR d IN items FILTER 't3' IN d.tags[*] FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items FILTER 't3' IN d.tags FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items SORT d.number DESC LIMIT 2 RETURN d.number", [49, 48], 2),
     ("FOR d IN items FILTER d.number == null RETURN d.created", [0, 10, 20, 30, 40], 5),
@@ -107,6 +108,14 @@ def test_a_sparse_index_leaves_the_order_to_another(tmp_path: Path, test: str, f
     assert db.aql.explain(query)["nodes"][1]["indexes"][0]["fields"] == [fields]
     wanted = [n for n in range(5, -1, -1) if test == ">= null" or (n % 2 == 0) == (test == "== null")]
     assert list(db.aql.execute(query)) == wanted[:2]
+
+
+def test_a_sparse_index_for_null_leaves_the_choice_to_another(db: Any) -> None:
+    """A literal null on one attribute does not keep the index of another from being used."""
+    query = "FOR d IN items FILTER d.code == null AND d.name == 'name2' RETURN d._key"
+    cursor = db.aql.execute(query)
+    assert sorted(cursor) == ["k12", "k2", "k22", "k32", "k42"]
+    assert cursor.statistics()["scanned_full"] == 0
 
 
 def test_values_that_depend_on_the_loop_stay_filters(db: Any) -> None:

@@ -10,20 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "arangopipe_ops"
-CORE = {"errors", "model", "stages", "connection", "store", "admin", "analytics"}
+CORE = {"errors", "model", "stages", "connection", "store", "admin", "analytics", "capture"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "embedded": set(),
     "model": {"errors"},
+    "capture": {"errors"},
     "stages": {"errors", "model"},
     "drawing": {"errors", "model"},
     "connection": {"errors", "embedded"},
     "store": {"errors", "model"},
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
-    "analytics": {"errors", "model", "store", "admin"},
     "compat": {"errors", "model", "stages", "connection", "store", "admin"},
+    "analytics": {"errors", "model", "stages", "store", "admin"},
     "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations"},
     "kfp": CORE | {"drawing", "integrations"},
@@ -43,6 +44,12 @@ THIRD_PARTY_HOMES = {
     "starlette": {"web"},
     "pydantic": {"web"},
     "jwt": {"connection", "embedded"},
+    "numpy": {"analytics"},
+    "scipy": {"analytics"},
+    "sklearn": {"analytics"},
+    "pandas": {"integrations"},
+    "polars": {"integrations"},
+    "pyarrow": {"integrations"},
 }
 """Third-party module -> the rooms that may import it."""
 

@@ -182,6 +182,16 @@ def test_a_deployment_without_project_cannot_be_promoted(store: Store) -> None:
 # --- history ---------------------------------------------------------------------------------------------
 
 
+def test_history_keeps_the_order_of_writes_in_one_millisecond(store: Store) -> None:
+    """Writes that the clock cannot tell apart still stand in the order in which they were made."""
+    data = store.write(stages.register_dataset("d", version="1"))
+    for number in range(40):
+        store.annotate(data, owner=f"{number:02}")
+    assert [event["changed"]["owner"][1] for event in store.history(data)[:-1]] == [
+        f"{n:02}" for n in range(39, -1, -1)
+    ]
+
+
 def test_history_tells_every_write(store: Store) -> None:
     """Each write that touched a node: when, by whom, why, and what it changed, the newest first."""
     data = Store(store.db, provenance={"through": "notebook"}).write(stages.register_dataset("d", version="1", rows=1))

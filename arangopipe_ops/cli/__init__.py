@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from arangopipe_ops import __version__, errors
-from arangopipe_ops.cli import managing, reading, writing
+from arangopipe_ops.cli import asking, managing, moving, reading, writing
 from arangopipe_ops.cli.command import Command
 from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE
 
@@ -17,6 +17,14 @@ EXIT_CODES: Mapping[type[BaseException], int] = {
     errors.NotProvisioned: 7,
 }
 """What a program may act on; any other error is 1, wrong usage 2, Ctrl-C 130."""
+
+COMMANDS: Sequence[Command] = (
+    *writing.COMMANDS,
+    *reading.COMMANDS,
+    *asking.COMMANDS,
+    *moving.COMMANDS,
+    *managing.COMMANDS,
+)
 
 _EPILOG = """exit codes:
   0 done   1 refused, or something was found   2 wrong usage   3 not found   4 conflict   5 not allowed
@@ -53,8 +61,12 @@ def parser() -> argparse.ArgumentParser:
     kinds = register.add_subparsers(metavar="WHAT", required=True)
     for command in writing.REGISTER:
         _add(kinds, command)
-    for command in (*writing.COMMANDS, *reading.COMMANDS, *managing.COMMANDS):
+    for command in COMMANDS:
         _add(commands, command)
+    ask = commands.add_parser("ask", help="answer a question over the graph")
+    questions = ask.add_subparsers(metavar="QUESTION", required=True)
+    for command in asking.ASK:
+        _add(questions, command)
     return top
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 _WIDEST = 60
 
@@ -25,19 +26,24 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     """Return rows as aligned columns under their names; numbers at the right."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    right = [any(_is_number(row.get(name)) for row in rows) for name in names]
+    widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)]
+    right = [all(_is_number(row.get(name)) for row in rows) for name in names]
     lines = [names, ["─" * width for width in widths], *cells]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join("  ".join(map(_padded, line, widths, right)).rstrip() for line in lines)
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    """Return how many columns a text takes on a terminal: East Asian characters take two."""
+    return sum(2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _cell(value: Any) -> str:

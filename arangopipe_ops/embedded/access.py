@@ -15,7 +15,7 @@ from .catalog import EXPANSION, Index
 from .context import Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
-from .tree import Array, Attribute, Binary, Expr, Literal, SortKey, Variable
+from .tree import Array, Attribute, Binary, Element, Expansion, Expr, Literal, SortKey, Variable
 from .values import HIGHEST, Value, encode
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -71,9 +71,15 @@ def condition(conjunct: Expr, variable: str, aliases: dict[str, Expr]) -> Condit
         return Condition(left, conjunct.operator, conjunct.right, conjunct)
     if right is not None and conjunct.operator in MIRRORED:
         return Condition(right, MIRRORED[conjunct.operator], conjunct.left, conjunct)
-    if right is not None and conjunct.operator == "IN":
-        return Condition(right + EXPANSION, "==", conjunct.left, conjunct)
-    return None
+    array = path_of(_whole(conjunct.right), variable, aliases) if conjunct.operator == "IN" else None
+    return Condition(array + EXPANSION, "==", conjunct.left, conjunct) if array is not None else None
+
+
+def _whole(node: Expr) -> Expr:
+    """`a` for `a[*]`, as far as looking for an element goes."""
+    if not isinstance(node, Expansion) or node.depth > 1 or not isinstance(node.tail, Element):
+        return node
+    return node.base if node.test is None and node.limit is None and node.projection is None else node
 
 
 def _alternatives(conjunct: Binary, variable: str, aliases: dict[str, Expr]) -> Condition | None:

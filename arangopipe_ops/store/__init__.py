@@ -210,10 +210,10 @@ class Store:
     def promote(self, deployment: Any, *, over: Any = None, reason: str | None = None, dry_run: bool = False) -> Change:
         """Make a registered deployment the active one of its project and environment, and archive the other.
 
-        `over` is the deployment that is thought to be active: if another one is by now, nothing happens and
-        Conflict is raised, as it is for one of two promotions at once. With `dry_run` nothing is written.
+        `over` is the deployment that is thought to be active ("" if none is): if another one is by now, nothing
+        happens and Conflict is raised, as it is for one of two promotions at once. With `dry_run` nothing is written.
         """
-        expected = model.target("Deployment", over, self.schema) if over is not None else None
+        expected = model.target("Deployment", over, self.schema) if over else None
         check = {"checked": over is not None, "key": expected and expected.key, "name": expected and expected.name}
         return self._revise("promote", deployment, "Deployment", reason, {"over": check}, dry_run=dry_run)
 

@@ -25,7 +25,8 @@ class Event(TypedDict):
 HISTORY = f"""WITH @@nodes, @@audit
 LET found = {LOOK_UP}
 LET id = NOT_NULL(found._id, @id)
-LET events = (FOR a IN @@audit FILTER id IN a.touched[*] SORT a.at DESC LIMIT @limit
+LET events = (FOR a IN @@audit FILTER id IN a.touched[*] LET rev = DECODE_REV(a._rev)
+  SORT a.at DESC, rev.date DESC, rev.count DESC LIMIT @limit
   RETURN {{
     at: a.at,
     reason: a.reason,

@@ -16,6 +16,7 @@ class Change(TypedDict):
 _PROMOTION = """
 LET active = FIRST(FOR d IN @@nodes FILTER found.slot != null AND d.active_slot == found.slot RETURN d)
 LET stale = @over.checked AND active._key != found._key
+  AND (active != null OR @over.key != null OR @over.name != null)
   AND (@over.key == null OR active._key != @over.key)
   AND (@over.name == null OR active.@by != @over.name)
 LET refusal = found == null ? null : found.slot == null ? "slot" : stale ? NOT_NULL(active._id, "nothing") : null

@@ -96,7 +96,7 @@ class Search:
             raise Invalid("limit", f"{self.limit} is not between 1 and {MAX_PAGE:,}")
         binds: Document = {"limit": self.limit + 1, "@audit": AUDIT}
         filters = self._filters(binds)
-        order, way = _attribute(self.order_by, "order", binds), "DESC" if self.descending else "ASC"
+        order, way = attribute(self.order_by, "order", binds), "DESC" if self.descending else "ASC"
         after = self._opened(cursor) if cursor else None
         rows, totals = [], []
         for i, type_ in enumerate(types):
@@ -123,11 +123,7 @@ class Search:
 
     def _filters(self, binds: Document) -> str:
         texts = [] if self.archived else [_PRESENT]
-        for name, condition in self.where.items():
-            for operator, value in _conditions(name, condition):
-                a, v = _attribute(name, f"a{len(binds)}", binds), f"v{len(binds)}"
-                binds[v] = value
-                texts.append("\n  FILTER " + OPERATORS[operator].aql.format(a=a, v=f"@{v}"))
+        texts.append(filters(self.where, binds))
         for name, sign in (("since", ">="), ("until", "<")):
             if getattr(self, name):
                 binds[name] = getattr(self, name)
@@ -166,6 +162,17 @@ class Search:
         return [order, key, i, total]
 
 
+def filters(where: Where, binds: Document) -> str:
+    """Return conditions on the document `d` as AQL, and bind what they compare with. Raises Invalid."""
+    texts = []
+    for name, condition in where.items():
+        for operator, value in _conditions(name, condition):
+            a, v = attribute(name, f"a{len(binds)}", binds), f"v{len(binds)}"
+            binds[v] = value
+            texts.append("\n  FILTER " + OPERATORS[operator].aql.format(a=a, v=f"@{v}"))
+    return "".join(texts)
+
+
 def _conditions(name: str, condition: Any) -> list[tuple[str, Any]]:
     """Return a condition on an attribute as operators with their values. Raises Invalid."""
     given = condition if isinstance(condition, Mapping) else {"==": condition}
@@ -182,7 +189,7 @@ def _conditions(name: str, condition: Any) -> list[tuple[str, Any]]:
     return list(given.items())
 
 
-def _attribute(name: str, bind: str, binds: Document) -> str:
+def attribute(name: str, bind: str, binds: Document) -> str:
     """Return an attribute as AQL; one with dots is inside another, or has them in its own name."""
     if not name or not all(model.canonical(name, "where").split(".")):
         raise Invalid("where", f"{name!r} is not the name of an attribute")
