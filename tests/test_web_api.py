@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from arangopipe_ops.admin import provision
+from arangopipe_ops.analytics import QUESTIONS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.model import SCHEMA, EdgeType, NodeType, extension
 from arangopipe_ops.store import Store
@@ -166,6 +167,31 @@ def test_impact_and_comparison(wine: Api) -> None:
     compared = wine.told("POST", "/compare", json={"runs": ["r1", "r2"]})
     assert compared["params"]["depth"] == [3, 4]
     assert "params.depth" in compared["differing"]
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "techniques": {"task": "classification", "metric": "f1"},
+    "transformations": {"task": "classification"},
+    "selections": {"task": "classification"},
+    "attribute-gain": {"attribute": "alcohol", "dataset": "data", "metric": "f1"},
+    "datasets-used": {"task": "classification", "since": "2020-01-01"},
+    "influence": {"dataset": "data"},
+    "model-at": {"model": "forest", "at": "2099-01-01"},
+    "best-run": {"metric": "f1", "where": {"params.depth": {"<": 8}}},
+    "summary": {"project": "wine"},
+    "serving": {"metric": "f1", "deployment": "d1"},
+    "serving-drift": {"metric": "f1", "deployment": "d1", "margin": 0.1},
+    "live": {"at": "2026-12-01"},
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_questions(wine: Api, name: str) -> None:
+    """Every question of the library is a route, with the library's answer, in one request."""
+    assert name in [question["name"] for question in wine.told("GET", "/questions")]
+    told = wine.told("POST", f"/questions/{name}", json=ASKED[name])
+    assert told == QUESTIONS[name](wine.store, **ASKED[name])
+    wine.problem("POST", f"/questions/{name}", 422, json=ASKED[name] | {"colour": "red"})
 
 
 def test_annotations_and_the_archive(wine: Api) -> None:

@@ -1,5 +1,6 @@
 """The JSON API: the library's operations as routes. Writing the same thing twice changes nothing."""
 
+import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from arangopipe_ops import drawing
+from arangopipe_ops.analytics import QUESTIONS
 from arangopipe_ops.errors import Misconfigured, Unauthorized
 from arangopipe_ops.model import Document, EdgeType, Lineage, LineageNode, NodeType, Ref, Stage
 from arangopipe_ops.stages import STAGES, arguments_of, make
@@ -87,9 +89,14 @@ async def ready(request: Request) -> dict[str, Literal["ready"]]:
 
 @routes.get("/openapi.json", include_in_schema=False)
 def openapi(request: Request, store: CallersStore) -> Any:
-    """Return this API's description; the database is asked whether the token is good."""
-    store.stage()
+    """Return this API's description."""
+    _check(store)
     return Answer(request.app.openapi())
+
+
+def _check(store: Store) -> None:
+    """Ask the database whether the token is good, where nothing else is asked of it."""
+    store.stage()
 
 
 class Credentials(Shape):
@@ -374,6 +381,41 @@ class Retirement(Shape):
 def retire(store: CallersStore, asked: Retirement) -> Any:
     """End a deployment."""
     return Answer(store.retire(**given(asked)))
+
+
+class Question(BaseModel):
+    """A question to ask by `POST /questions/{name}`."""
+
+    name: str
+    asks: str
+
+
+@routes.get("/questions", tags=["questions"], response_model=list[Question])
+def questions(store: CallersStore) -> Any:
+    """List the questions that the graph answers."""
+    _check(store)
+    return Answer([{"name": name, "asks": inspect.getdoc(question)} for name, question in QUESTIONS.items()])
+
+
+def _question_route(name: str, question: Callable[..., Any]) -> None:
+    asked = inspect.signature(question)
+    body = body_of(question, list(asked.parameters.values())[1:], "forbid")
+
+    def ask(store: CallersStore, arguments: Annotated[Any, Body()]) -> Any:
+        return Answer(question(store, **given(arguments)))
+
+    ask.__annotations__["arguments"] = body
+    ask.__doc__ = question.__doc__
+    routes.post(
+        f"/questions/{name}",
+        name=f"ask_{name}".replace("-", "_"),
+        tags=["questions"],
+        response_model=asked.return_annotation,
+    )(ask)
+
+
+for _name, _question in QUESTIONS.items():
+    _question_route(_name, _question)
 
 
 @routes.get("/counts", tags=["nodes"], response_model=dict[str, int])

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -29,8 +29,10 @@ _PLAIN: Mapping[Any, Any] = {
 """Types of arguments as JSON has them."""
 
 
-def body_of(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> type[BaseModel]:
-    """Return the shape of a request that calls a function: its arguments, and any further attribute."""
+def body_of(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], extra: Literal["allow", "forbid"] = "allow"
+) -> type[BaseModel]:
+    """Return the shape of a request that calls a function: its arguments, and any further attribute or none."""
     fields: dict[str, Any] = {
         parameter.name: (
             _PLAIN.get(parameter.annotation, NAME if _is_name(parameter) else parameter.annotation),
@@ -39,7 +41,7 @@ def body_of(function: Callable[..., Any], parameters: Sequence[inspect.Parameter
         for parameter in parameters
     }
     return create_model(
-        function.__name__, __config__=ConfigDict(extra="allow", strict=True), __doc__=function.__doc__, **fields
+        function.__name__, __config__=ConfigDict(extra=extra, strict=True), __doc__=function.__doc__, **fields
     )
 
 
