@@ -196,7 +196,12 @@ def forged(secret: str = SECRET, **claims: Any) -> str:
 )
 def test_tokens_that_are_not_good(api: str, token: str) -> None:
     """A token that is forged, over, somebody else's or none at all is 401, for readers, writers and the document."""
-    for method, path in (("GET", "/counts"), ("POST", "/stages/project"), ("GET", "/openapi.json"), ("GET", "/questions")):
+    for method, path in (
+        ("GET", "/counts"),
+        ("POST", "/stages/project"),
+        ("GET", "/openapi.json"),
+        ("GET", "/questions"),
+    ):
         answer = requests.request(
             method,
             f"{api}{path}",

@@ -27,6 +27,7 @@ class Api:
         self.store = self.access.store(TOKEN)
         self.client = TestClient(create_app(self.access), raise_server_exceptions=False)
         self.requests = requests_of(self.store.db)
+        self.document = self.client.app.openapi()  # type: ignore[attr-defined]
 
     def __call__(self, method: str, path: str, *, headers: Any = None, **kwargs: Any) -> Any:
         self.requests.sent.clear()
@@ -458,3 +459,32 @@ def test_a_file_that_is_gone_is_503(api: Api) -> None:
         api.problem("GET", where, 503)
         assert api("GET", where).headers["retry-after"]
     assert api("GET", "/health").status_code == 200
+
+
+STRANGE = [
+    '"\\ud800"',
+    '"\\u0000"',
+    '""',
+    "NaN",
+    "-1e999",
+    "9" * 30,
+    "-1",
+    "0",
+    '"0001-01-01T00:00:00+23:59"',
+    '{"\\ud800": 1}',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("path", [f"/questions/{name}" for name in ASKED] + ["/search", "/promotions", "/compare"])
+def test_strange_values(wine: Api, path: str) -> None:
+    """Whatever stands for any of a route's arguments, the answer is one of those documented."""
+    schema = wine.document["components"]["schemas"]
+    [media] = wine.document["paths"][f"/api/v1{path}"]["post"]["requestBody"]["content"].values()
+    good = ASKED.get(path.rpartition("/")[2], {})
+    for name in schema[media["schema"]["$ref"].rpartition("/")[2]]["properties"]:
+        rest = "".join(f", {json.dumps(key)}: {json.dumps(known)}" for key, known in good.items() if key != name)
+        for value in STRANGE:
+            answer = wine("POST", path, content=f'{{"{name}": {value}{rest}}}', headers=JSON)
+            assert answer.status_code in (200, 404, 409, 422), (name, value, answer.text)
+            json.loads(answer.text, parse_constant=pytest.fail)
