@@ -73,8 +73,11 @@ def free_port() -> int:
 def run_body(i: int) -> dict[str, Any]:
     params = {f"param_{k}": k * 1.5 for k in range(10)}
     metrics = {f"metric_{k}": k / 7 for k in range(5)}
-    names = {"model": "forest", "dataset": "data", "featureset": "all"}
-    return {"run_id": f"run {i}", "params": params, "metrics": metrics, **names}
+    return {"run_id": f"run {i}", "params": params, "metrics": metrics, **REFERENCES}
+
+
+REFERENCES: dict[str, Any] = {}
+"""What the runs refer to, by the reference that registering it answers."""
 
 
 def prepare(client: Client) -> None:
@@ -84,7 +87,9 @@ def prepare(client: Client) -> None:
         ("featureset", {"name": "all", "dataset": "data"}),
         ("model", {"name": "forest", "project": "benchmark"}),
     ):
-        client("POST", f"/api/v1/stages/{what}", body)
+        ref = client("POST", f"/api/v1/stages/{what}", body)
+        if what != "project":
+            REFERENCES[what] = ref
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -95,6 +100,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def log(port: int, numbers: range) -> list[float]:
     client = Client(port)
+    prepare(client)
     return [milliseconds(lambda i=i: client("POST", "/api/v1/stages/run", run_body(i))) for i in numbers]  # type: ignore[misc]
 
 
