@@ -1,5 +1,6 @@
 """Draw a lineage: as a tree of text, as DOT, Mermaid or SVG."""
 
+import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -146,7 +147,11 @@ def _fill(node: LineageNode, schema: Schema) -> str:
 
 
 def _dot_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return _NOT_XML.sub("\ufffd", text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that no XML document may hold, and that end a string of Graphviz's."""
 
 
 def _mermaid_text(text: str) -> str:

@@ -70,7 +70,11 @@ class NotProvisioned(ArangopipeError):
 
 
 class Unauthorized(ArangopipeError):
-    """The server does not know the user, or the user lacks a permission."""
+    """The server does not know the user, or (`signed_in`) knows who it is, and the user lacks a permission."""
+
+    def __init__(self, message: str, *, signed_in: bool = False) -> None:
+        self.signed_in = signed_in
+        super().__init__(message)
 
 
 class Unavailable(ArangopipeError):
@@ -102,7 +106,8 @@ def from_response(status: int, number: int | None, message: str | None) -> Arang
     """Return the error that an answer of ArangoDB stands for: HTTP status, errorNum and errorMessage."""
     number, message = number or 0, (message or f"HTTP {status}").rstrip(". ")
     if status in (401, 403):
-        return Unauthorized(f"{message}. Check user, password and permissions on this database.")
+        problem = f"{message}. Check user, password and permissions on this database."
+        return Unauthorized(problem, signed_in=status == 403)
     if number in _NOT_PROVISIONED:
         return NotProvisioned(f"{message}. {_NOT_PROVISIONED[number]}")
     if number in _UNAVAILABLE or status in (429, 502, 503, 504):

@@ -350,7 +350,10 @@ def _instant(value: datetime, path: str) -> str:
     if value.tzinfo is None:
         raise Invalid(path, "is a time without a zone; give it one, for example datetime.now(timezone.utc)")
     unit = "microseconds" if value.microsecond % 1000 else "milliseconds"
-    return value.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
+    try:
+        return value.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
+    except OverflowError:
+        raise Invalid(path, "is a time outside of the years 1 to 9999") from None
 
 
 # The order matters: a bool is an int, a datetime is a date, and numpy.float64 is a float.
@@ -453,7 +456,7 @@ def _mapped_target(node: NodeType, reference: Mapping[str, Any]) -> Target:
         return Target(collection, key=key)
     missing = [name for name in node.identity if reference.get(name) is None]
     if missing == ["version"]:
-        return target(node.kind, reference[node.name])
+        return target(node.kind, _identifying(node, node.name, reference))
     if missing:
         raise Invalid(node.kind, f"the reference {dict(reference)!r} has neither _id nor {missing[0]}")
     return Target(node.collection, key=key_of(node.kind, [canonical(reference[name]) for name in node.identity]))

@@ -339,3 +339,19 @@ def test_runs_side_by_side(store: Store) -> None:
     assert {"params.x", "metrics.accuracy", "data.datasets", "data.featuresets"} == set(table["differing"])
     with pytest.raises(NotFound, match="'r9'"):
         store.compare(["r1", "r9"])
+
+
+def test_a_reason_is_text_that_can_be_stored(store: Store) -> None:
+    """A reason that no database can store is refused, and nothing is written."""
+    for write in (store.annotate, store.archive):
+        ref = store.write(stages.register_project("wine"))
+        with pytest.raises(Invalid, match="reason: holds half"):
+            write(ref, reason="\ud800")
+    assert [event["action"] for event in store.history(ref)] == ["created"]
+
+
+def test_a_plan_that_removes_nothing(store: Store) -> None:
+    """A plan without a node is none."""
+    plan = store.plan_deletion(store.write(stages.register_project("wine")))
+    with pytest.raises(Invalid, match="removes"):
+        store.delete({**plan, "removes": []})

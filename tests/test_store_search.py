@@ -1,5 +1,7 @@
 """Nodes are found by any property, page by page."""
 
+import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -258,3 +260,41 @@ def test_search_agrees_with_a_naive_one(store: Store, rows: list[Any], asked: li
         [(operator, value)] = condition.items()
         expected = {f"{mark} {i}" for i, row in enumerate(rows) if NAIVE[operator](row, value)}
         assert set(names(store.search("Project", {"mark": mark, "tag": condition}))) == expected, condition
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"text": HALF},
+        {"order_by": HALF},
+        {"where": {HALF: 1}},
+        {"where": {"a": HALF}},
+        {"kind": HALF},
+        {"cursor": HALF},
+    ],
+    ids=str,
+)
+def test_half_a_surrogate_pair_is_nowhere_accepted(store: Store, asked: dict[str, Any]) -> None:
+    """Text that no database can store is refused before anything is sent, wherever it stands."""
+    with pytest.raises(Invalid):
+        store.search(**{"kind": "Project"} | asked)
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("value", ["x", {}, [], HALF, float("nan"), 1.5], ids=repr)
+def test_a_cursor_that_somebody_made(store: Store, at: int, value: Any) -> None:
+    """Whatever is put into a cursor, the answer is a page of the declared form or Invalid."""
+    for name in ("a", "b"):
+        store.write(stages.register_project(name))
+    cursor = store.search("Project", limit=1)["cursor"] or ""
+    parts = json.loads(base64.urlsafe_b64decode(cursor + "=="))
+    parts[at] = value
+    changed = base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+    try:
+        page = store.search("Project", limit=1, cursor=changed)
+    except Invalid:
+        return
+    assert page["total"] is None or isinstance(page["total"], int)

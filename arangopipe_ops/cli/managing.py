@@ -1,6 +1,7 @@
 """Commands for whoever runs the database: provision it, serve it."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from arangopipe_ops import admin
 from arangopipe_ops.cli.command import Command, as_json, value
 from arangopipe_ops.cli.output import Progress, say, say_json, table
-from arangopipe_ops.connection import connect, describe
+from arangopipe_ops.connection import connect, describe, is_file, resolved
 from arangopipe_ops.errors import Invalid, Misconfigured
 
 
@@ -188,6 +189,36 @@ def _serve_db_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8529)
 
 
+def _serve(options: argparse.Namespace) -> None:
+    """Serve the operations as a JSON API: each caller signs in with a database user."""
+    try:
+        from arangopipe_ops.embedded.server import is_loopback
+        from arangopipe_ops.web import app
+        from arangopipe_ops.web.access import TOKEN_VARIABLE, FileAccess, access_to
+    except ImportError as error:
+        raise Misconfigured(f"serve needs {error.name}: pip install 'arangopipe-ops[web]'") from None
+    url, token = resolved(options.url), os.environ.get(TOKEN_VARIABLE)
+    if is_file(url) and not token and not is_loopback(options.host):
+        raise Invalid("", f"{options.host} is not this machine alone: choose a token in ${TOKEN_VARIABLE} first")
+    listener = app.listen(options.host, options.port)
+    access = access_to(url, timeout=options.timeout, token=token)
+    if access.url != url:
+        sys.stderr.write("the user and password in the URL are used by nobody: every caller signs in\n")
+    if isinstance(access, FileAccess) and access.generated:
+        say(f"token, shown only now: {access.generated}")
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    say(f"serving {access.url} at http://{host}:{listener.getsockname()[1]}/api/v1, stop with Ctrl-C")
+    sys.stdout.flush()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    app.run(app.create_app(access), listener, access_log=not options.quiet)
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="on a file, another address needs $ARANGOPIPE_TOKEN")
+    parser.add_argument("--port", type=int, default=8530, help="default: 8530; 0 is any free one")
+    parser.add_argument("--quiet", action="store_true", help="do not log requests")
+
+
 def _completion(options: argparse.Namespace) -> None:
     """Print a script that completes commands and options in your shell."""
     try:
@@ -220,6 +251,7 @@ COMMANDS: Sequence[Command] = (
     Command("withdraw", _withdraw, _withdraw_arguments, ("--edge experiment_runs --node Experiment",)),
     Command("retention", _retention, _retention_arguments, ("400", "off")),
     Command("serve-db", _serve_db, _serve_db_arguments, ("--file graph.db --port 8529",)),
+    Command("serve", _serve, _serve_arguments, ("--port 8530", "--host 0.0.0.0 --quiet")),
     Command(
         "completion",
         _completion,

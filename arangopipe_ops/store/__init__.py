@@ -105,9 +105,13 @@ class Store:
 
     # --- writing
 
-    def stage(self) -> Stage:
-        """Return an empty stage that knows the types users added to this graph."""
-        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+    def stage(self, *types: str) -> Stage:
+        """Return an empty stage that knows the types users added to this graph.
+
+        The database is not asked if only `types`, of nodes or edges, are needed and they are known.
+        """
+        if not types or not all(self.schema.has(name) or name in self.schema.edges for name in types):
+            self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
         return Stage(self.schema)
 
     def write(self, stage: Stage, *, on_conflict: OnConflict = "fail", reason: str | None = None) -> Ref:
@@ -230,6 +234,8 @@ class Store:
 
         Raises Conflict if the graph has changed since, and Invalid for an active deployment: retire it first.
         """
+        if not plan["removes"]:
+            raise Invalid("removes", "is empty; use a plan of plan_deletion")
         target = self._target(plan["removes"][0], None)
         if plan["active"]:
             raise Invalid(plan["removes"][0], "is an active deployment; retire it first")
@@ -281,11 +287,11 @@ class Store:
         search = Search(
             kind,
             where or {},
-            text,
+            model.canonical(text, "text"),
             times.get("since"),
             times.get("until"),
             archived,
-            order_by,
+            model.canonical(order_by, "order_by"),
             descending,
             limit,
         )
@@ -493,7 +499,7 @@ class Store:
     def _entry(self, reason: str | None, more: Mapping[str, Any] | None = None) -> Document:
         """Return what a statement binds to leave an entry in the audit."""
         entry = {"_key": uuid4().hex, "provenance": self.provenance, **(more or {})}
-        return {"@audit": AUDIT, "audit": entry | ({"reason": reason} if reason else {})}
+        return {"@audit": AUDIT, "audit": entry | ({"reason": model.canonical(reason, "reason")} if reason else {})}
 
     def _refuse(self, groups: Groups, answer: Document) -> None:
         """Raise what stopped the write, if anything did."""
@@ -506,14 +512,16 @@ class Store:
     def _of_all_kinds(self, statement: Callable[[Schema], tuple[str, Document]], **binds: Any) -> Document:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
         while True:
-            text, named = statement(self.schema)
+            schema = self.schema
+            text, named = statement(schema)
             try:
                 [answer] = self.query(text, named | binds | {"@audit": AUDIT})
             except NotProvisioned:  # a kind that was withdrawn meanwhile has no collection
                 if self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0]):
                     continue
                 raise
-            if not self._learned(answer["extension"]):
+            self._learned(answer["extension"])
+            if self.schema == schema:  # another thread may have learned it meanwhile
                 return dict(answer)
 
     def _learned(self, extension: Mapping[str, Any] | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from arangopipe_ops.errors import ArangopipeError, Unavailable, from_response
+from arangopipe_ops.errors import ArangopipeError, Unauthorized, Unavailable, from_response
 from arangopipe_ops.model import Document
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ _WRITE_CONFLICT, _NOT_UNIQUE = 1200, 1210
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Raise what a failure of the driver stands for, as one of `arangopipe_ops.errors`."""
-    from arango.exceptions import ArangoClientError, ArangoServerError
+    from arango.exceptions import ArangoClientError, ArangoServerError, JWTExpiredError, JWTRefreshError
 
     try:
         yield
+    except (JWTExpiredError, JWTRefreshError) as error:
+        raise Unauthorized("The token is not good (any more). Sign in again.") from error
     except ArangoServerError as error:
         raise from_response(error.http_code, error.error_code, error.error_message) from error
     except (ArangoClientError, OSError) as error:

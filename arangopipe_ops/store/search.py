@@ -152,10 +152,12 @@ class Search:
 
     def _opened(self, cursor: str) -> list[Any]:
         try:
-            mark, order, key, i, total = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except (ValueError, TypeError):
-            raise Invalid("cursor", f"{cursor!r} is not a cursor; use the one of the page before") from None
-        if mark != self._mark or not isinstance(key, str) or not isinstance(i, int):
+            found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            mark, order, key, i, total = model.canonical(found, "cursor")
+        except (ValueError, TypeError, RecursionError, Invalid):
+            raise Invalid("cursor", f"{cursor[:80]!r} is not a cursor; use the one of the page before") from None
+        typed = isinstance(key, str) and isinstance(i, int) and isinstance(total, int | None)
+        if mark != self._mark or not typed:
             raise Invalid("cursor", "belongs to another search; start again without one")
         return [order, key, i, total]
 
@@ -189,7 +191,7 @@ def _conditions(name: str, condition: Any) -> list[tuple[str, Any]]:
 
 def attribute(name: str, bind: str, binds: Document) -> str:
     """Return an attribute as AQL; one with dots is inside another, or has them in its own name."""
-    if not name or not all(name.split(".")):
+    if not name or not all(model.canonical(name, "where").split(".")):
         raise Invalid("where", f"{name!r} is not the name of an attribute")
     if "." not in name:
         binds[bind] = name

@@ -4,37 +4,54 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from arangopipe_ops.model import Reference
 
-_REFERENCE = str | dict[str, Any]
+NAME = Annotated[str, Field(min_length=1)]
+REFERENCE = NAME | dict[str, Any]
+_TIME = Annotated[
+    str, Field(description="a time in ISO 8601 with its zone, or a date", examples=["2026-11-01T08:00:00Z"])
+]
 _PLAIN: Mapping[Any, Any] = {
-    Reference: _REFERENCE,
-    Reference | None: _REFERENCE | None,
-    Reference | Sequence[Reference]: _REFERENCE | list[_REFERENCE],
-    Reference | Sequence[Reference] | None: _REFERENCE | list[_REFERENCE] | None,
+    Reference: REFERENCE,
+    Reference | None: REFERENCE | None,
+    Reference | Sequence[Reference]: REFERENCE | list[REFERENCE],
+    Reference | Sequence[Reference] | None: REFERENCE | list[REFERENCE] | None,
     Sequence[str] | None: list[str] | None,
     Mapping[str, Any]: dict[str, Any],
     Mapping[str, Any] | None: dict[str, Any] | None,
-    datetime | str: str,
-    datetime | str | None: str | None,
+    datetime | str: _TIME,
+    datetime | str | None: _TIME | None,
 }
 """Types of arguments as JSON has them."""
 
 
-def body_of(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> type[BaseModel]:
-    """Return the shape of a request that calls a function: its arguments, and any further attribute."""
+def body_of(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], extra: Literal["allow", "forbid"] = "allow"
+) -> type[BaseModel]:
+    """Return the shape of a request that calls a function: its arguments, and any further attribute or none."""
     fields: dict[str, Any] = {
         parameter.name: (
-            _PLAIN.get(parameter.annotation, parameter.annotation),
+            _PLAIN.get(parameter.annotation, NAME if _is_name(parameter) else parameter.annotation),
             ... if parameter.default is parameter.empty else parameter.default,
         )
         for parameter in parameters
     }
-    return create_model(function.__name__, __config__=ConfigDict(extra="allow"), __doc__=function.__doc__, **fields)
+    return create_model(
+        function.__name__, __config__=ConfigDict(extra=extra, strict=True), __doc__=function.__doc__, **fields
+    )
+
+
+def _is_name(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation is str and parameter.default is parameter.empty
+
+
+def given(body: BaseModel) -> dict[str, Any]:
+    """Return what a request gives, as it is."""
+    return {name: value for name, value in body if name in body.model_fields_set}
 
 
 @cache
