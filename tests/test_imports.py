@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "arangopipe_ops"
-CORE = {"errors", "model", "stages", "connection", "store", "admin", "analytics"}
+CORE = {"errors", "model", "stages", "connection", "store", "admin", "analytics", "capture"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "embedded": set(),
     "model": {"errors"},
+    "capture": {"errors"},
     "stages": {"errors", "model"},
     "drawing": {"errors", "model"},
     "connection": {"errors", "embedded"},
@@ -43,6 +44,12 @@ THIRD_PARTY_HOMES = {
     "starlette": {"web"},
     "pydantic": {"web"},
     "jwt": {"connection", "embedded"},
+    "numpy": {"analytics"},
+    "scipy": {"analytics"},
+    "sklearn": {"analytics"},
+    "pandas": {"integrations"},
+    "polars": {"integrations"},
+    "pyarrow": {"integrations"},
 }
 """Third-party module -> the rooms that may import it."""
 
