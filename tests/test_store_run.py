@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -379,6 +380,7 @@ def test_a_long_series_is_thinned(count: int) -> None:
     metrics = Metrics()
     for step in range(count):
         metrics.log({"loss": 1000.5 if step == 777 else float(step) / 7}, step)
+    assert len(metrics._series["loss"]._kept) < MAX_POINTS, "no more is kept in memory"
     series = metrics.document()["series"]["loss"]
     steps = series["step"]
     assert len(steps) == len(series["value"]) == len(series["time"]) <= MAX_POINTS
@@ -500,8 +502,10 @@ def test_a_name_means_the_version_that_was_the_newest_at_the_beginning(graph: St
     assert [linked(graph, edge) for edge in ("run_models", "run_datasets", "run_featuresets")] == before
 
 
-def test_threads_log_at_once(graph: Store) -> None:
+def test_threads_log_at_once(graph: Store, request: pytest.FixtureRequest) -> None:
     """Nothing that several threads log is lost, while another one writes what there is so far."""
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-6)
     with graph.run(model="forest") as run:
 
         def log(thread: int) -> None:
