@@ -6,6 +6,7 @@ tells a secret: URLs lose their credentials, and of the environment's variables 
 
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 MAX_PACKAGES = 500
 MAX_TEXT = 500
+MAX_ARGUMENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,13 @@ def _unfailing(say: _Say) -> _Say:
 
 def everything() -> dict[str, Any]:
     """Return all that this process says of itself, without the parts that are empty."""
-    parts = {"code": code(), "environment": environment(), "orchestrator": orchestrator(), "host": host()}
+    parts = {
+        "code": code(),
+        "command": command(),
+        "environment": environment(),
+        "orchestrator": orchestrator(),
+        "host": host(),
+    }
     return {name: part for name, part in parts.items() if part}
 
 
@@ -159,6 +167,18 @@ def code(path: str | os.PathLike[str] | None = None, *, timeout: float = 2.0) ->
 
 
 @_unfailing
+def command() -> dict[str, Any]:
+    """Return the `arguments` that the process was started with, what looks like a secret in them as `***`."""
+    arguments = sys.orig_argv[:MAX_ARGUMENTS]
+    after = ["", *arguments]
+    hidden = [
+        "***" if _SECRET_OPTION.fullmatch(option) else without_secrets(argument)
+        for option, argument in zip(after, arguments, strict=False)
+    ]
+    return {"arguments": [_text(argument) for argument in hidden]}
+
+
+@_unfailing
 def environment() -> dict[str, Any]:
     """Return Python, platform, number of CPUs, and `packages`: the version of every distribution in use.
 
@@ -177,13 +197,23 @@ def environment() -> dict[str, Any]:
 @_unfailing
 def orchestrator() -> dict[str, Any]:
     """Return the ids that the systems which run this process gave it, by system. See ORCHESTRATORS."""
-    return {
+    found = {
         system.name: {
             name: _text(os.environ[variable]) for name, variable in system.ids.items() if os.environ.get(variable)
         }
         for system in ORCHESTRATORS
         if os.environ.get(system.sign)
     }
+    if "airflow" in found:
+        found["airflow"] |= _airflow_map_index()
+    return found
+
+
+@_unfailing
+def _airflow_map_index() -> dict[str, Any]:
+    """Return the map index of the task that runs in this process: Airflow puts it in no variable."""
+    context = sys.modules["airflow.sdk"].get_current_context()
+    return {"map_index": str(context["ti"].map_index)}
 
 
 @_unfailing
@@ -251,6 +281,27 @@ def without_credentials(address: str) -> str | None:
     except ValueError:
         return None
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def without_secrets(text: str) -> str:
+    """Return text without the credentials of URLs and the values of what is called a password, token, secret or key.
+
+    It finds what is written as people usually write it, and no more: a secret with no name beside it stays.
+    """
+    return _SECRET_VALUE.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+# Of the tokens in machine learning most are pieces of text: tokenizer, max_tokens, pad_token.
+_SECRET_NAME = (
+    r"(?:passw(?:or)?d|passphrase|secrets?|credentials?|authorization|(?:api|access|private|secret)[_-]?key"
+    r"|(?<!(?:bos|cls|eos|pad|sep|unk)[_-])(?<!mask[_-])token)"
+)
+_SECRET_OPTION = re.compile(rf"--?[\w-]*{_SECRET_NAME}", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    rf"""({_SECRET_NAME}["']?\s{{0,9}}[=:]\s{{0,9}}(?:(?:bearer|basic)\s)?)("[^"\n]*"|'[^'\n]*'|[^\s,;&"')}}\]]+)""",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]{0,19}://)[^\s/@\"']+@", re.IGNORECASE)
 
 
 # --- packages --------------------------------------------------------------------------------------------

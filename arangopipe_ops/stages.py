@@ -87,6 +87,7 @@ def log_run(
     featureset: Reference | Sequence[Reference] | None = None,
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    project: Reference | None = None,
     status: str = "completed",
     start: datetime | str | None = None,
     end: datetime | str | None = None,
@@ -97,15 +98,16 @@ def log_run(
     """Log a run: what it executed and read, the parameters it obtained, the performance seen in development.
 
     `params` and `metrics` are stored as nodes of their own, under the run's key. Times are UTC in the graph.
+    `project` is an attribute of the run: its model may belong to several.
     """
     stage = Stage()
     tags = _given(tag=tag, deployment_tag=deployment_tag)
-    times = {name: moment(at, f"Run.{name}") for name, at in _given(start=start, end=end).items()}
-    run = stage.add("Run", {"run_id": run_id, "status": status, **times, **tags, **attributes})
+    known = {name: moment(at, f"Run.{name}") for name, at in _given(start=start, end=end).items()}
+    if project is not None:
+        known["project"] = _named("Project", project)
+    run = stage.add("Run", {"run_id": run_id, "status": status, **known, **tags, **attributes})
     stage.link("run_models", model, run)
-    for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
-        for reference in _each(references):
-            stage.link(edge, run, reference)
+    link_inputs(stage, run, dataset=dataset, featureset=featureset)
     for edge, kind, facts in (
         ("run_modelparams", "ModelParams", params),
         ("run_devperf", "DevPerf", metrics),
@@ -114,6 +116,13 @@ def log_run(
             owned = _owned(kind, facts, run_id=run_id)
             stage.link(edge, run, stage.add(kind, {**owned, **tags}, key=run.key))
     return stage
+
+
+def link_inputs(stage: Stage, run: Any, *, dataset: Any = None, featureset: Any = None) -> None:
+    """Add the edges from a run, a node of the stage or a reference, to what it read."""
+    for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
+        for reference in _each(references):
+            stage.link(edge, run, reference)
 
 
 def register_deployment(

@@ -193,6 +193,56 @@ def test_the_orchestrators_ids_are_told(
     assert capture.orchestrator() == said
 
 
+def test_the_command_is_told_without_its_secrets() -> None:
+    """What the process was started with, word by word; what an option or a URL says is secret is not in it."""
+    program = "import json, arangopipe_ops.capture as c; print(json.dumps(c.command()['arguments']))"
+    arguments = [
+        "--lr",
+        "0.1",
+        "--db-password",
+        "s3cret",
+        "--token=s3cret",
+        "http://a:s3cret@host/x",
+        "--max-tokens",
+        "9",
+    ]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told[1:] == [
+        "-c",
+        program,
+        *("--lr", "0.1", "--db-password", "***", "--token=***", "http://***@host/x", "--max-tokens", "9"),
+    ]
+
+
+TEXTS = [
+    ("password=s3cret", "password=***"),
+    ("{'api_key': 's3cret', 'lr': 0.1}", "{'api_key': ***, 'lr': 0.1}"),
+    ("Authorization: Bearer s3cret", "Authorization: Bearer ***"),
+    ("DB_PASSWD = 's3cret and more'", "DB_PASSWD = ***"),
+    ("https://ann:s3cret@host/x?access_token=s3cret&a=1", "https://***@host/x?access_token=***&a=1"),
+    ("AWS_SECRET_ACCESS_KEY=s3cret x", "AWS_SECRET_ACCESS_KEY=*** x"),
+    ("tokenizer=bert max_tokens=5 pad_token=<pad> key=5", "tokenizer=bert max_tokens=5 pad_token=<pad> key=5"),
+    ("mail ann@host about s3://bucket/a@b", "mail ann@host about s3://bucket/a@b"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), TEXTS)
+def test_what_is_named_a_secret_is_left_out(text: str, told: str) -> None:
+    """Values of what is called a password, token or key go, and the words of machine learning stay."""
+    assert capture.without_secrets(text) == told
+
+
+@pytest.mark.parametrize(
+    "text", ["token" * 20_000, "a.b" * 30_000, "a://" * 25_000, "password=" * 10_000, "-" * 99_999]
+)
+def test_looking_for_secrets_takes_no_time(text: str) -> None:
+    """The time grows with the text and not with its square."""
+    start = time.perf_counter()
+    capture.without_secrets(text)
+    assert time.perf_counter() - start < 1
+
+
 @pytest.mark.parametrize("word", ["TOKEN", "SECRET", "PASSWORD", "KEY", "EMAIL", "USER", "ACTOR"])
 def test_no_variable_of_the_table_is_a_secret(word: str) -> None:
     """The table names no variable that holds a credential or a person."""

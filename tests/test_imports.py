@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"errors", "model"},
     "drawing": {"errors", "model"},
     "connection": {"errors", "embedded"},
-    "store": {"errors", "model"},
+    "store": {"errors", "model", "stages", "capture"},
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
     "compat": {"errors", "model", "stages", "connection", "store", "admin"},

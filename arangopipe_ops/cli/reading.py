@@ -9,6 +9,7 @@ from typing import Any
 from arangopipe_ops import drawing
 from arangopipe_ops.cli.command import CONDITIONS_HELP, Command, as_json, conditions, reference, store_of
 from arangopipe_ops.cli.output import json_text, say, say_json, table
+from arangopipe_ops.cli.recipe import recipe
 from arangopipe_ops.model import Document, Lineage, Schema
 
 
@@ -173,6 +174,22 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     as_json(parser)
 
 
+def _reproduce(options: argparse.Namespace) -> None:
+    """Tell what is needed to execute a run again, and what of it is missing."""
+    found = store_of(options).reproduce(options.run)
+    if options.json:
+        return say_json(found)
+    if options.requirements:
+        return say("\n".join(found["requirements"]))
+    return say(recipe(found))
+
+
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run_id or _id")
+    parser.add_argument("--requirements", action="store_true", help="only the packages, as lines for pip")
+    as_json(parser)
+
+
 def _counts(options: argparse.Namespace) -> None:
     """Count nodes and edges."""
     counts = store_of(options).counts()
@@ -199,5 +216,6 @@ COMMANDS: Sequence[Command] = (
     Command("impact", _impact, _json_reference, ('"wine data" --kind Dataset',)),
     Command("history", _history, _history_arguments, ("wine-1 --kind Deployment",)),
     Command("compare", _compare, _compare_arguments, ("r1 r2 r3 --differing",)),
+    Command("reproduce", _reproduce, _reproduce_arguments, ("r1", "r1 --requirements")),
     Command("counts", _counts, as_json),
 )

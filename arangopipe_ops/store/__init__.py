@@ -41,7 +41,9 @@ from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_
 from arangopipe_ops.store.execution import contended, driver_errors, execute
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
+from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, revision_text
+from arangopipe_ops.store.run import Run, current_run
 from arangopipe_ops.store.search import Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, look_up
@@ -60,9 +62,12 @@ __all__ = [
     "OnConflict",
     "Page",
     "Replay",
+    "Reproduction",
+    "Run",
     "Store",
     "Summary",
     "Where",
+    "current_run",
     "driver_errors",
 ]
 
@@ -182,6 +187,35 @@ class Store:
         if not place.is_dir():
             raise Misconfigured(f"{place} is not a folder; name the one that was given as `spool`.")
         return replay(place, self._write_record)
+
+    def run(
+        self,
+        run_id: str | None = None,
+        *,
+        model: model.Reference,
+        dataset: Any = None,
+        featureset: Any = None,
+        params: Mapping[str, Any] | None = None,
+        project: model.Reference | None = None,
+        tag: str | None = None,
+        deployment_tag: str | None = None,
+        **attributes: Any,
+    ) -> Run:
+        """Return a run to use in a `with` statement: it is recorded when it begins and when it ends (docs/runs.md).
+
+        Without `run_id` it has the orchestrator's, the same for every attempt, or else a unique one.
+        """
+        known = {"project": project, "tag": tag, "deployment_tag": deployment_tag}
+        return Run(
+            self,
+            run_id=run_id,
+            model=model,
+            dataset=dataset,
+            featureset=featureset,
+            params=params,
+            **known,
+            **attributes,
+        )
 
     def annotate(self, reference: Any, kind: str | None = None, *, reason: str | None = None, **notes: Any) -> Change:
         """Set annotations (description, owner, tags, tag, deployment_tag) of a node; None removes one."""
@@ -344,6 +378,13 @@ class Store:
         if missing:
             raise NotFound(missing)
         return comparison(rows)
+
+    def reproduce(self, run: Any) -> Reproduction:
+        """Return what is needed to execute a run again, and what of it is `missing`. Raises NotFound."""
+        target = self._target(run, "Run")
+        [answer] = self.query(REPRODUCE, self._look_up(target))
+        _found(answer["run"], target)
+        return reproduction(answer)
 
     def history(self, reference: Any, kind: str | None = None, *, limit: int = 100) -> list[Event]:
         """Return the writes that touched a node, newest first: when, by whom, why, and what they changed.

@@ -1,6 +1,6 @@
 """The statement that lays runs side by side, and what its answer means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from arangopipe_ops import model
@@ -44,7 +44,7 @@ def comparison(rows: Sequence[Document]) -> Comparison:
         "params": _side_by_side([_plain(row["params"]) for row in rows]),
         "metrics": _side_by_side([_plain(row["metrics"]) for row in rows]),
         "data": _side_by_side([{what: _named(row[what]) for what in _INPUTS} for row in rows]),
-        "run": _side_by_side([_plain(row["run"]) for row in rows]),
+        "run": _side_by_side([dict(_flat(_plain(row["run"]))) for row in rows]),
     }
     differing = [
         f"{part}.{name}"
@@ -63,11 +63,20 @@ def comparison(rows: Sequence[Document]) -> Comparison:
 
 
 _INPUTS = ("models", "datasets", "featuresets")
-_APART = {*OWN, *ANNOTATIONS, "run_id"}
+_APART = {*OWN, *ANNOTATIONS, "run_id", "series"}
 
 
 def _plain(document: Mapping[str, Any] | None) -> Document:
     return {name: value for name, value in (document or {}).items() if name not in _APART and not name.startswith("_")}
+
+
+def _flat(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands in objects under its path: `code.commit`, `environment.packages.numpy`."""
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
 
 
 def _named(nodes: Sequence[Document]) -> list[str]:
