@@ -515,3 +515,21 @@ def test_lines_and_tables_are_imported(tmp_path: Path) -> None:
     answer = database.handle("post", "/_api/import", {"collection": "c"}, {}, table)
     assert (answer.status, answer.body["created"]) == (201, 2)
     assert database.handle("get", "/_api/collection/c/count").body["count"] == 6
+
+
+def test_views_and_analyzers_that_are_not_there(db: Any) -> None:
+    """There are no views, and only one analyzer: listing and dropping them works, making one is refused."""
+    assert db.views() == []
+    assert db.delete_view("v", ignore_missing=True) is False
+    with pytest.raises(errors.ViewGetError) as missing:
+        db.view("v")
+    assert (missing.value.http_code, missing.value.error_code) == (404, 1203)
+    assert [each["name"] for each in db.analyzers()] == ["identity"]
+    assert db.analyzer("identity")["type"] == "identity"
+    assert db.delete_analyzer("text_en", ignore_missing=True) is False
+    with pytest.raises(errors.AnalyzerDeleteError):
+        db.delete_analyzer("identity")
+    for make in (lambda: db.create_view("v", "arangosearch"), lambda: db.create_analyzer("a", "identity")):
+        with pytest.raises(errors.ArangoServerError) as refused:
+            make()
+        assert refused.value.http_code == 501
