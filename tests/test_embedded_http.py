@@ -65,6 +65,11 @@ def test_overwrite_modes(db: Any) -> None:
     users.insert({"_key": "a", "y": 2}, overwrite_mode="update")
     assert users.get("a")["x"] == 1
     assert users.insert({"_key": "a", "z": 2}, overwrite_mode="ignore")["_key"] == "a"
+    users.insert({"_key": "b", "x": 1})
+    with pytest.raises(errors.DocumentInsertError):
+        users.insert({"_key": "b", "y": 1}, overwrite_mode="unheard of")
+    users.insert({"_key": "b", "y": 1}, overwrite=True, overwrite_mode="unheard of")
+    assert users.get("b").keys() == {"_id", "_key", "_rev", "y"}
     users.insert({"_key": "a", "y": 3}, overwrite=True)
     assert "x" not in users.get("a")
     assert users.insert({"q": 1}, silent=True) is True
