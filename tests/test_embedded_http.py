@@ -65,6 +65,11 @@ def test_overwrite_modes(db: Any) -> None:
     users.insert({"_key": "a", "y": 2}, overwrite_mode="update")
     assert users.get("a")["x"] == 1
     assert users.insert({"_key": "a", "z": 2}, overwrite_mode="ignore")["_key"] == "a"
+    users.insert({"_key": "b", "x": 1})
+    with pytest.raises(errors.DocumentInsertError):
+        users.insert({"_key": "b", "y": 1}, overwrite_mode="unheard of")
+    users.insert({"_key": "b", "y": 1}, overwrite=True, overwrite_mode="unheard of")
+    assert users.get("b").keys() == {"_id", "_key", "_rev", "y"}
     users.insert({"_key": "a", "y": 3}, overwrite=True)
     assert "x" not in users.get("a")
     assert users.insert({"q": 1}, silent=True) is True
@@ -671,3 +676,21 @@ def test_rules_and_indexes_as_a_server_shows_them(db: Any) -> None:
     index = sessions.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
     assert not {"cache_enabled", "deduplicate", "selectivity"} & index.keys()
     assert index["estimates"] is False
+
+
+def test_views_and_analyzers_that_are_not_there(db: Any) -> None:
+    """There are no views, and only one analyzer: listing and dropping them works, making one is refused."""
+    assert db.views() == []
+    assert db.delete_view("v", ignore_missing=True) is False
+    with pytest.raises(errors.ViewGetError) as missing:
+        db.view("v")
+    assert (missing.value.http_code, missing.value.error_code) == (404, 1203)
+    assert [each["name"] for each in db.analyzers()] == ["identity"]
+    assert db.analyzer("identity")["type"] == "identity"
+    assert db.delete_analyzer("text_en", ignore_missing=True) is False
+    with pytest.raises(errors.AnalyzerDeleteError):
+        db.delete_analyzer("identity")
+    for make in (lambda: db.create_view("v", "arangosearch"), lambda: db.create_analyzer("a", "identity")):
+        with pytest.raises(errors.ArangoServerError) as refused:
+            make()
+        assert refused.value.http_code == 501

@@ -280,8 +280,8 @@ def test_malformed_requests_are_errors_of_arangodb(server: str, system: Any) -> 
         ("/_api/document/%FF/%00", 404),
         ("/_api/job/done?count=x", 400),
         ("/_api/cursor", 404),
-        ("/_api/view", 501),
-        ("/_api/analyzer", 501),
+        ("/_api/view/v/properties/x", 501),
+        ("/_api/analyzer/a/b", 501),
         ("/_api/foxx", 501),
         ("/_api/replication/inventory", 501),
         ("/_admin/cluster/health", 501),
@@ -373,3 +373,48 @@ def test_waiting_writers_do_not_lock_out_a_transaction(tmp_path: Path) -> None:
     for thread in waiting:
         thread.join()
     assert db.collection("c").count() == 7
+
+
+def test_a_dump_is_read_in_batches(server: str, system: Any) -> None:
+    """A dump gives the documents of its collections as they were, a batch for each number, until it is closed."""
+    for name in ("left", "right"):
+        system.create_collection(name).insert_many([{"_key": str(n), "n": {"x": n}} for n in range(20)])
+    body = {
+        "batchSize": 200,
+        "shards": ["left", "right"],
+        "projections": {"key": ["_key"], "x": ["n", "x"], "y": ["y"]},
+    }
+    started = _send(server, "post", "/_api/dump/start", json=body)
+    dump = started.headers["x-arango-dump-id"]
+    system.collection("left").truncate()
+    found, number = [], 0
+    while (batch := _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}")).status_code == 200:
+        again = _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}")
+        assert again.text == batch.text
+        found += [(batch.headers["x-arango-dump-shard-id"], json.loads(line)) for line in batch.text.splitlines()]
+        number += 1
+    assert (started.status_code, batch.status_code) == (201, 204)
+    assert number > 2
+    expected = [(name, {"key": str(n), "x": n}) for name in ("left", "right") for n in range(20)]
+    assert found == expected
+    assert _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}&lastBatch=0").status_code == 204
+    assert _send(server, "delete", f"/_api/dump/{dump}").status_code == 200
+    assert _send(server, "post", f"/_api/dump/next/{dump}?batchId=0").status_code == 404
+    for name in ("left", "right"):
+        system.delete_collection(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "error"),
+    [
+        ("start", {"shards": ["nowhere"]}, 1203),
+        ("start", {"shards": [1]}, 10),
+        ("start", {"projections": {"a": "a"}}, 10),
+        ("start", {"filters": {}}, 9),
+        ("start?useVPack=true", {}, 9),
+        ("next/none?batchId=0", {}, 404),
+    ],
+)
+def test_dumps_that_are_refused(server: str, path: str, body: dict[str, Any], error: int) -> None:
+    """A dump needs collections that exist, paths as arrays, and gives JSON."""
+    assert _send(server, "post", f"/_api/dump/{path}", json=body).json()["errorNum"] == error

@@ -38,11 +38,13 @@ MODULES = (
     "http_documents",
     "http_import",
     "http_cursors",
+    "http_dumps",
     "http_queries",
     "http_graphs",
     "http_graph_members",
     "http_transactions",
     "http_users",
+    "http_views",
     "http_jobs",
 )
 """Where the routes are; a row that comes first wins."""
@@ -84,6 +86,7 @@ class Database:
         self.streams = Streams(self.storage, idle_seconds)
         self.authenticator = Authenticator(self.storage)
         self.cursors: dict[str, Any] = {}
+        self.dumps: dict[str, Any] = {}
 
     @cached_property
     def queries(self) -> Queries:

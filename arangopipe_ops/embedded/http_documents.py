@@ -58,9 +58,10 @@ def _unexpected(error: RevisionConflict) -> Response:
 
 
 def options_of(request: Request) -> WriteOptions:
-    mode = request.params.get("overwriteMode") or ("replace" if request.flag("overwrite") else "conflict")
+    """A server passes over an `overwriteMode` that it does not know."""
+    mode = request.params.get("overwriteMode")
     if mode not in OVERWRITE_MODES:
-        raise ArangoError(10, message=f"bad parameter: overwriteMode {mode!r}")
+        mode = "replace" if request.flag("overwrite") else "conflict"
     return WriteOptions(
         str(mode),
         request.flag("keepNull", True),
