@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from arangopipe_ops import errors, stages
-from arangopipe_ops.admin import User, doctor, extend, plan_database, provision, provision_database
+from arangopipe_ops.admin import User, access, doctor, extend, plan_database, provision, provision_database
 from arangopipe_ops.connection import connect
 from arangopipe_ops.embedded.server import prepare, run
 from arangopipe_ops.store import Store
@@ -54,6 +54,14 @@ def database(system: Any, address: str, request: pytest.FixtureRequest) -> str:
 
 def as_user(user: str, password: str, address: str, database: str) -> Any:
     return connect(f"http://{user}:{password}@{address}/{database}", timeout=5)
+
+
+def test_access_is_what_a_user_may_do_with_the_graph(database: str, address: str) -> None:
+    """It is tried and not looked up, and nothing is written."""
+    users = {"write": ("w", WRITER), "read": ("r", READER)}
+    for right, (suffix, password) in users.items():
+        assert access(as_user(f"{database}{suffix}", password, address, database)) == right
+    assert Store(as_user(f"{database}r", READER, address, database)).counts()["project"] == 0
 
 
 def test_a_writer_writes_and_changes_no_structure(database: str, address: str) -> None:

@@ -2,18 +2,24 @@
 
 import json
 import logging
+from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow_home import HOME
 from socket_server import PASSWORD, serving
+from test_admin_database import READER, WRITER, address, database, system
 
+from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
 from arangopipe_ops.airflow.hooks import ArangopipeHook, connection_url
 from arangopipe_ops.connection import connect, describe
 from arangopipe_ops.errors import Misconfigured
+from arangopipe_ops.store import Store
 
+__all__ = ["address", "database", "system"]
 assert HOME.exists()
 
 
@@ -115,7 +121,7 @@ def test_a_named_connection_that_is_missing_is_an_error(tmp_path: Path, monkeypa
 
 
 def test_the_test_button_tells_what_it_found(url: str, empty_db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says version, place and database, and whether the graph is there yet."""
+    """It says version, place and database, whether the graph is there yet, and what the user may do with it."""
     monkeypatch.setenv("ARANGOPIPE_URL", url)
     ok, message = ArangopipeHook().test_connection()
     assert ok
@@ -123,7 +129,26 @@ def test_the_test_button_tells_what_it_found(url: str, empty_db: Any, monkeypatc
     assert describe(empty_db) in message
     assert "not provisioned yet" in message
     provision(empty_db)
-    assert ArangopipeHook().test_connection()[1].endswith("the graph enterprise_ml_graph is provisioned.")
+    ok, message = ArangopipeHook().test_connection()
+    assert ok
+    assert message.endswith("the graph enterprise_ml_graph is provisioned. The user may read and write it.")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("role", "password", "words"),
+    [("r", READER, "may read it, and not write."), ("w", WRITER, "may read and write it.")],
+)
+def test_the_test_button_tells_what_a_user_may_do(
+    role: str, password: str, words: str, database: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who may only read the graph is told so before the first task fails."""
+    fields = {"login": f"{database}{role}", "password": password, "schema": database}
+    define(monkeypatch, "served", host=address, **fields)
+    ok, message = ArangopipeHook("served").test_connection()
+    assert ok, message
+    assert message.endswith(f"The user {words}")
+    assert password not in message
 
 
 def test_the_hook_provisions_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +189,7 @@ def test_no_secret_reaches_a_log_or_a_message(
         password=password,
         extra={"request_timeout": 0.1},
     )
+    basic = b64encode(f"service:{password}".encode()).decode()
     hook = ArangopipeHook("down")
     with caplog.at_level(logging.DEBUG):
         ok, message = hook.test_connection()
@@ -172,3 +198,38 @@ def test_no_secret_reaches_a_log_or_a_message(
     for text in (message, caplog.text, str(redact(connection_url(hook.get_connection("down"))))):
         assert password not in text
         assert password.replace(" ", "%20") not in text
+    assert str(redact(f"Authorization: Basic {basic}")) == "Authorization: Basic ***"
+
+
+def test_hook_lineage_is_told_of_data(url: str, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sets and feature sets that were read and written are assets, by name, or by key where that is all."""
+    from airflow.sdk import lineage
+
+    collector = lineage.HookLineageCollector()
+    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: collector)
+    monkeypatch.setenv("ARANGOPIPE_URL", url)
+    hook, store = ArangopipeHook(), Store(db)
+    long = "ü" * 1_000
+    hook.report(
+        store,
+        read={"Dataset": ["red wine", {"_id": "datasets/abc"}, long], "Featureset": {"_id": "f/1", "name": "a/b"}},
+        written=store.write(stages.register_dataset("white")),
+    )
+    found, place = collector.collected_assets, describe(db).partition("//")[2] or describe(db)
+    told = [[each.asset.uri for each in assets] for assets in (found.inputs, found.outputs)]
+    assert all(uri.startswith("arangopipe:") and f"{place}/" in uri for uri in told[0] + told[1])
+    names = [{uri.partition(f"{place}/")[2] for uri in uris} for uris in told]
+    assert names == [{"Dataset/red%20wine", "Dataset/abc", "Featureset/a%2Fb"}, {"Dataset/white"}]
+
+
+def test_a_spool_keeps_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a `spool` in the connection a write to a database that is away is answered, and kept."""
+    extra = {"request_timeout": 0.1, "spool": str(tmp_path / "spool")}
+    define(monkeypatch, "down", host="127.0.0.1", port=9, extra=extra)
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, log_url="http://log?x")
+    store = ArangopipeHook("down").store({"ti": ti, "task": SimpleNamespace(task_type="T")})  # type: ignore[typeddict-item]
+    assert store.write(stages.register_project("wine"))["name"] == "wine"
+    back = connect(f"embedded://{tmp_path}/back.db")
+    provision(back)
+    assert Store(back).replay(tmp_path / "spool")["written"] == 1
+    assert Store(back).get("wine", "Project")["provenance"]["dag_id"] == "d"

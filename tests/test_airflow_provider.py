@@ -77,6 +77,6 @@ print(json.dumps([widgets, behaviour["relabeling"], "arango" in sys.modules]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     widgets, relabeling, driver_loaded = json.loads(done.stdout.splitlines()[-1])
-    assert widgets == [f"extra__arangopipe__{name}" for name in ("tls", "request_timeout", "embedded_file")]
+    assert widgets == [f"extra__arangopipe__{name}" for name in ("tls", "request_timeout", "embedded_file", "spool")]
     assert relabeling["schema"] == "Database"
     assert not driver_loaded

@@ -4,7 +4,7 @@ Everything here is derived from model.py. `plan` and `doctor` only read; what ch
 """
 
 from arangopipe_ops.admin.database import User, plan_database, provision_database
-from arangopipe_ops.admin.doctor import Finding, doctor
+from arangopipe_ops.admin.doctor import Finding, access, doctor
 from arangopipe_ops.admin.extension import extend, extension, withdraw
 from arangopipe_ops.admin.provisioning import Difference, definition, plan, provision
 from arangopipe_ops.admin.repair import repair
@@ -15,6 +15,7 @@ __all__ = [
     "Finding",
     "Retention",
     "User",
+    "access",
     "definition",
     "doctor",
     "extend",

@@ -1,7 +1,7 @@
 """Find what is wrong with a database, and say what cures it. Nothing is changed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,13 +151,34 @@ def _rights(db: "StandardDatabase", schema: Schema, names: frozenset[str]) -> It
     collections = [name for name in wanted if name in names]
     if not collections:
         return
-    text = "".join(f"\nLET w{i} = (FOR d IN [] INSERT d INTO @@c{i} RETURN 1)" for i in range(len(collections)))
     try:
-        execute(db, f"{text}\nRETURN 1", {f"@c{i}": name for i, name in enumerate(collections)}, patience=10)
+        _try(db, "FOR d IN [] INSERT d INTO @@c{i} RETURN 1", collections)
     except Unauthorized as error:
         user = getattr(db, "username", None)
         cure = f'As an administrator: `provision_database(system, "{db.name}", users=[User("{user}", password)])`.'
         yield Finding("permissions", "warning", f"{user} may read the graph but not write to it ({error})", cure)
+
+
+def access(db: "StandardDatabase") -> Literal["write", "read", "none"]:
+    """Return what the user may do with the graph, in one request or two that change nothing. Raises NotProvisioned."""
+    collections = [*(node.collection for node in model.SCHEMA.nodes.values()), *model.SCHEMA.edges, AUDIT]
+    trials: tuple[tuple[Literal["write", "read"], str], ...] = (
+        ("write", "FOR d IN [] INSERT d INTO @@c{i} RETURN 1"),
+        ("read", "FOR d IN @@c{i} LIMIT 1 RETURN 1"),
+    )
+    for right, statement in trials:
+        try:
+            _try(db, statement, collections)
+        except Unauthorized:
+            continue
+        return right
+    return "none"
+
+
+def _try(db: "StandardDatabase", statement: str, collections: Sequence[str]) -> None:
+    """Execute a statement on every one of the collections `@@c{i}`, all at once."""
+    text = "".join(f"\nLET x{i} = ({statement.format(i=i)})" for i in range(len(collections)))
+    execute(db, f"{text}\nRETURN 1", {f"@c{i}": name for i, name in enumerate(collections)}, patience=10)
 
 
 def _retention(db: "StandardDatabase") -> Iterator[Finding]:

@@ -2,6 +2,9 @@
 
 import os
 import re
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -10,6 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from arangopipe_ops import admin
+from arangopipe_ops.airflow import compat
 from arangopipe_ops.errors import ArangopipeError, Misconfigured
 from arangopipe_ops.model import GRAPH
 from arangopipe_ops.store import Store, driver_errors
@@ -21,6 +25,11 @@ DEFAULT_CONN_ID = "arangopipe_default"
 
 _CONN_TYPES = ("arangopipe", "arangodb")
 _PORT = 8529
+_RIGHTS = {
+    "write": "may read and write it.",
+    "read": "may read it, and not write.",
+    "none": "may neither read nor write it.",
+}
 
 
 class ArangopipeHook(BaseHook):
@@ -28,8 +37,9 @@ class ArangopipeHook(BaseHook):
 
     The connection is of type `arangopipe`, or the `arangodb` of Airflow's own ArangoDB provider: hosts, port,
     user, password, database (`schema`), and in the extras `tls`, `request_timeout` in seconds, or an
-    `embedded_file` instead of a server. Where nobody has defined the default connection, the environment's
-    ARANGOPIPE_URL counts; a connection that was asked for by name must exist.
+    `embedded_file` instead of a server, and `spool`, a folder that keeps stages while the database is away. Where
+    nobody has defined the default connection, the environment's ARANGOPIPE_URL counts; a connection that was asked
+    for by name must exist. What fails raises the errors of `arangopipe_ops.errors`, which retry policies can name.
     """
 
     conn_name_attr: ClassVar[str] = "arangopipe_conn_id"
@@ -64,24 +74,43 @@ class ArangopipeHook(BaseHook):
 
     def store(self, context: "Context") -> Store:
         """Return the metadata graph; what is written to it tells which task instance wrote it."""
-        return Store(self.get_conn(), provenance=provenance(context))
+        connection = self._connection()
+        spool = connection.extra_dejson.get("spool") if connection is not None else None
+        return Store(self.get_conn(), provenance=provenance(context), spool=spool or None)
+
+    def report(
+        self, store: Store, *, read: Mapping[str, Any] | None = None, written: Mapping[str, Any] | None = None
+    ) -> None:
+        """Tell Airflow's hook lineage of data: references that were read, by kind, and a Ref that was written.
+
+        Each is an asset `arangopipe://host/database/kind/name`. It costs no request, and never fails a task.
+        """
+        place, collector = _place(store.db), compat.lineage_collector()
+        for kind, references in (read or {}).items():
+            for reference in [references] if isinstance(references, str | Mapping) else references:
+                with suppress(ValueError):  # Airflow takes no URI of more than 1,500 characters
+                    collector.add_input_asset(self, uri=_asset_uri(place, kind, reference))
+        if written is not None:
+            with suppress(ValueError):
+                collector.add_output_asset(self, uri=_asset_uri(place, written["kind"], written))
 
     def provision(self) -> bool:
         """Make sure that the database holds the graph; return whether anything was missing."""
         return admin.provision(self.get_conn())
 
     def test_connection(self) -> tuple[bool, str]:
-        """Return whether the database answers, and what it is: place, version, whether the graph is there."""
+        """Return whether the database can be used, and what it is: version, place, graph, what the user may do."""
         from arangopipe_ops.connection import describe
 
         try:
             db = self.get_conn()
             with driver_errors():
                 version, provisioned = db.version(), db.has_graph(GRAPH)
+            rights = f" The user {_RIGHTS[admin.access(db)]}" if provisioned else ""
         except ArangopipeError as error:
             return False, str(error)
         state = "is provisioned" if provisioned else "is not provisioned yet; run a ProvisionOperator once"
-        return True, f"ArangoDB {version} at {describe(db)}, database {db.name}: the graph {GRAPH} {state}."
+        return True, f"ArangoDB {version} at {describe(db)}, database {db.name}: the graph {GRAPH} {state}.{rights}"
 
     def _connection(self) -> Connection | None:
         try:
@@ -125,7 +154,8 @@ def _credentials(connection: Connection) -> str:
         return "//"
     user, password = (quote(text or "", safe="") for text in (connection.login or "root", connection.password))
     credentials = f"//{user}:{password}@"
-    for secret in filter(None, (connection.password, password, credentials)):
+    basic = b64encode(f"{connection.login or 'root'}:{connection.password or ''}".encode()).decode()
+    for secret in filter(None, (connection.password, password, credentials, basic)):
         mask_secret(secret)
     return credentials
 
@@ -157,3 +187,19 @@ def provenance(context: "Context") -> dict[str, Any]:
         "log_url": ti.log_url.partition("?")[0],
         "operator": context["task"].task_type,
     }
+
+
+def _place(db: Any) -> str:
+    """Return the URI of a graph: that of the first host, so that every task has the same, or of its file."""
+    from arangopipe_ops.connection import describe
+
+    where, server, hosts = describe(db).partition("://")
+    host = re.split("[,/]", hosts)[0]
+    return f"arangopipe://{host}/{quote(db.name, safe='')}" if server else f"arangopipe://{quote(where)}"
+
+
+def _asset_uri(place: str, kind: str, reference: Any) -> str:
+    """Return the URI of a node by its name where that is known, or else by its key."""
+    given = reference if isinstance(reference, Mapping) else {"name": reference}
+    name = given.get("name") or str(given.get("_id")).partition("/")[2]
+    return f"{place}/{kind}/{quote(str(name), safe='')}"

@@ -43,6 +43,11 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Absolute path of a file to use instead of a server; leave Hosts empty.",
                         "schema": {"type": ["string", "null"]},
                     },
+                    "spool": {
+                        "label": "Spool",
+                        "description": "Absolute path of a folder that keeps what cannot be written for now.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                 },
             }
         ],

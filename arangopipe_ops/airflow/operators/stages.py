@@ -1,129 +1,58 @@
-"""One operator for each stage of a machine-learning pipeline: it writes the stage and returns its Ref.
+"""One operator for each stage of a machine-learning pipeline: it writes the stage and returns its Ref."""
 
-All arguments are templated. A template that is one expression, such as `"{{ ti.xcom_pull('train') }}"`, becomes
-the expression's value and not its text, so references and numbers keep their type. Where an argument is a
-reference, the Ref from another task (`task.output`), an `_id` or a name will do.
-
-Running a task again, by retry or by clearing it, writes the same nodes: it changes nothing, or revises them.
-"""
-
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule, XComArg
-from jinja2 import Undefined
+from airflow.sdk import XComArg
 
 from arangopipe_ops import errors, stages
-from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References
 from arangopipe_ops.model import Ref, Stage
-from arangopipe_ops.model import Reference as StoredReference
-from arangopipe_ops.store import OnConflict
+from arangopipe_ops.store import OnConflict, Store
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Context
-    from airflow.sdk.definitions.retry_policy import RetryPolicy
-
-_LASTING: list[type[BaseException] | str] = [
-    errors.Invalid,
-    errors.NotFound,
-    errors.Conflict,
-    errors.Misconfigured,
-    errors.NotProvisioned,
-    errors.Unauthorized,
-]
-
-FAIL_ON_LASTING_ERRORS = ExceptionRetryPolicy([RetryRule(_LASTING, RetryAction.FAIL)])
-"""Spends no retries on what another attempt cannot cure."""
-
-_LONE_EXPRESSION = re.compile(r"\s*\{\{(?![-+])((?:(?!\{\{|\}\}).)+)(?<![-+])\}\}\s*", re.DOTALL)
 
 _SHOWN_AS_JSON = (
-    *("attributes", "result", "parameters", "metrics", "features", "transformation"),
+    *("attributes", "result", "parameters", "metrics", "features", "transformation", "selection"),
     *("project", "dataset", "featureset", "model", "run", "deployment"),
 )
-
-Reference = StoredReference | XComArg
-References = Reference | Sequence[Reference]
-Attributes = Mapping[str, Any] | XComArg
+_DATA = {"dataset": "Dataset", "featureset": "Featureset"}
 
 
-class ProvisionOperator(BaseOperator):
-    """Makes sure that the database holds the metadata graph; returns whether anything was missing."""
-
-    template_fields: Sequence[str] = ("arangopipe_conn_id",)
-
-    def __init__(
-        self,
-        *,
-        arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(retry_policy=retry_policy, **kwargs)
-        self.arangopipe_conn_id = arangopipe_conn_id
-
-    def execute(self, context: "Context") -> bool:
-        return ArangopipeHook(self.arangopipe_conn_id).provision()
-
-
-class StageOperator(BaseOperator):
+class StageOperator(MetadataOperator):
     """Writes one stage to the metadata graph, in one request, and returns the Ref of its first node.
 
     `attributes` are further JSON attributes of that node. `on_conflict` says what happens to a node or edge that
     is stored with different content: it is replaced and kept in the audit (`revise`), left as it is (`keep`), or
-    the task fails (`fail`). Raises the errors of `arangopipe_ops.errors`.
+    the task fails (`fail`).
     """
 
     stage: ClassVar[Callable[..., Stage]]
     stage_arguments: ClassVar[tuple[str, ...]]
-    template_fields: Sequence[str] = ("attributes", "on_conflict", "arangopipe_conn_id")
+    template_fields: Sequence[str] = ("attributes", "on_conflict", *MetadataOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(_SHOWN_AS_JSON, "json")
 
     def __init__(
-        self,
-        *,
-        attributes: Attributes | None = None,
-        on_conflict: OnConflict = "revise",
-        arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
-        **kwargs: Any,
+        self, *, attributes: Attributes | None = None, on_conflict: OnConflict = "revise", **kwargs: Any
     ) -> None:
-        super().__init__(retry_policy=retry_policy, **kwargs)
+        super().__init__(**kwargs)
         self.attributes: Any = attributes
         self.on_conflict = on_conflict
-        self.arangopipe_conn_id = arangopipe_conn_id
 
-    def execute(self, context: "Context") -> Ref:
-        stage = stages.make(type(self).stage, self.arguments(context), self.attributes or {})
-        store = ArangopipeHook(self.arangopipe_conn_id).store(context)
-        return store.write(stage, on_conflict=self.on_conflict)
+    def record(self, store: Store, context: "Context") -> Ref:
+        arguments = self.arguments(context)
+        stage = stages.make(type(self).stage, arguments, self.attributes or {})
+        ref = store.write(stage, on_conflict=self.on_conflict)
+        read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
+        self.hook.report(store, read=read, written=ref if ref["kind"] in _DATA.values() else None)
+        return ref
 
     def arguments(self, context: "Context") -> dict[str, Any]:
         """Return the stage's arguments; those left at None take the stage's defaults."""
         given = {name: getattr(self, name) for name in self.stage_arguments}
         return {name: value for name, value in given.items() if value is not None}
-
-    def render_template(
-        self,
-        content: Any,
-        context: "Context",
-        jinja_env: "jinja2.Environment | None" = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """Render as Airflow does, but a lone expression to its value.
-
-        Airflow's native rendering would do that too, and also turn a version "1e3" into the number 1000.
-        """
-        template = isinstance(content, str) and id(content) not in (seen_oids or ())
-        if template and (lone := _LONE_EXPRESSION.fullmatch(content)):
-            env = jinja_env or self.get_template_env()
-            value = env.compile_expression(lone[1], undefined_to_none=False)(context)
-            if not isinstance(value, Undefined):
-                return value
-        return super().render_template(content, context, jinja_env, seen_oids)
 
 
 class RegisterProjectOperator(StageOperator):
@@ -169,11 +98,12 @@ class RegisterDatasetOperator(StageOperator):
 class RegisterFeaturesetOperator(StageOperator):
     """Registers a feature set and the data set, or sets, that it is generated from.
 
-    `transformation` is any JSON that says how. Without `version` the content decides the version.
+    `transformation` is any JSON that says how, `selection` how the features were chosen. Without `version` the
+    content decides the version.
     """
 
     stage = stages.register_featureset
-    stage_arguments = ("name", "dataset", "features", "transformation", "version")
+    stage_arguments = ("name", "dataset", "features", "transformation", "selection", "version")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
     def __init__(
@@ -183,6 +113,7 @@ class RegisterFeaturesetOperator(StageOperator):
         dataset: References,
         features: Sequence[str] | XComArg | None = None,
         transformation: Any = None,
+        selection: Any = None,
         version: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -191,6 +122,7 @@ class RegisterFeaturesetOperator(StageOperator):
         self.dataset = dataset
         self.features = features
         self.transformation = transformation
+        self.selection = selection
         self.version = version
 
 

@@ -1,0 +1,138 @@
+"""What all operators share: the connection, templates that keep types, retries, errors that need not fail."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import Asset, BaseOperator, XComArg
+from jinja2 import Undefined
+
+from arangopipe_ops import errors, model
+from arangopipe_ops.airflow import compat
+from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.model import Document, Ref
+from arangopipe_ops.model import Reference as StoredReference
+from arangopipe_ops.store import Store
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+    from airflow.sdk.definitions.retry_policy import RetryPolicy
+
+FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
+    errors.Invalid,
+    errors.NotFound,
+    errors.Conflict,
+    errors.Misconfigured,
+    errors.NotProvisioned,
+    errors.Unauthorized,
+    errors.Refused,
+)
+"""Spends no retries on what another attempt cannot cure. None before Airflow 3.3, which has no retry policies."""
+
+OnMetadataError = Literal["fail", "warn"]
+Reference = StoredReference | XComArg
+References = Reference | Sequence[Reference]
+Attributes = Mapping[str, Any] | XComArg
+
+_LONE_EXPRESSION = re.compile(r"\s*\{\{(?![-+])((?:(?!\{\{|\}\}).)+)(?<![-+])\}\}\s*", re.DOTALL)
+
+
+class MetadataOperator(BaseOperator):
+    """Asks or changes the metadata graph, in `record`, and returns its answer: small, plain JSON.
+
+    A failure raises an error of `arangopipe_ops.errors`. With `on_metadata_error="warn"` each of them becomes a
+    warning that names what was not recorded, the task succeeds and returns None: no work is lost because its
+    metadata cannot be written. (A connection that Airflow does not know is an error all the same.)
+
+    Where the answer is a Ref, it is the `extra` of the events of the task's outlets.
+    """
+
+    template_fields: Sequence[str] = ("arangopipe_conn_id",)
+
+    def __init__(
+        self,
+        *,
+        arangopipe_conn_id: str = DEFAULT_CONN_ID,
+        on_metadata_error: OnMetadataError = "fail",
+        retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**compat.policy_argument(retry_policy), **kwargs)
+        one_of("on_metadata_error", on_metadata_error, ("fail", "warn"))
+        self.arangopipe_conn_id = arangopipe_conn_id
+        self.on_metadata_error = on_metadata_error
+
+    @property
+    def hook(self) -> ArangopipeHook:
+        return ArangopipeHook(self.arangopipe_conn_id)
+
+    def record(self, store: Store, context: "Context") -> Any:
+        """Do what the operator is for, and return the task's answer."""
+        raise NotImplementedError
+
+    def execute(self, context: "Context") -> Any:
+        try:
+            answer = self.record(self.hook.store(context), context)
+        except errors.ArangopipeError as error:
+            if self.on_metadata_error == "fail":
+                raise
+            self.log.warning("Not recorded: %s. %s: %s", self.subject, type(error).__name__, error)
+            return None
+        if isinstance(answer, dict) and "_id" in answer:
+            for outlet in self.outlets:
+                if isinstance(outlet, Asset):
+                    context["outlet_events"][outlet].extra.update(answer)
+        return answer
+
+    @property
+    def subject(self) -> str:
+        """What the task is about, in a few words: its operator and the first of its templated arguments."""
+        first = self.template_fields[0]
+        return f"{type(self).__name__}({first}={getattr(self, first)!r})"
+
+    def render_template(
+        self,
+        content: Any,
+        context: "Context",
+        jinja_env: "jinja2.Environment | None" = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render as Airflow does, but a lone expression to its value.
+
+        Airflow's native rendering would do that too, and also turn a version "1e3" into the number 1000.
+        """
+        template = isinstance(content, str) and id(content) not in (seen_oids or ())
+        if template and (lone := _LONE_EXPRESSION.fullmatch(content)):
+            env = jinja_env or self.get_template_env()
+            value = env.compile_expression(lone[1], undefined_to_none=False)(context)
+            if not isinstance(value, Undefined):
+                return value
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+
+class ProvisionOperator(MetadataOperator):
+    """Makes sure that the database holds the metadata graph; returns whether anything was missing."""
+
+    def record(self, store: Store, context: "Context") -> bool:
+        return self.hook.provision()
+
+
+def ref_of(document: Document, store: Store) -> Ref:
+    """Return the Ref of a stored document."""
+    node = store.schema.node(document["_id"].partition("/")[0])
+    return Ref(
+        schema_version=model.SCHEMA_VERSION,
+        kind=node.kind,
+        _id=document["_id"],
+        _key=document["_key"],
+        name=document[node.name],
+        version=document.get("version") if node.versioned else None,
+        created=False,
+    )
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise Invalid for an argument that is none of its choices."""
+    if value not in choices:
+        raise errors.Invalid(name, f"{value!r} is not one of {', '.join(choices)}")
