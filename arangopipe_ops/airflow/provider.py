@@ -12,6 +12,20 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [{"integration-name": "Arangopipe", "tags": ["software"]}],
         "hooks": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.hooks"]}],
         "operators": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.operators"]}],
+        "sensors": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.sensors"]}],
+        "triggers": [{"integration-name": "Arangopipe", "python-modules": ["arangopipe_ops.airflow.triggers"]}],
+        "task-decorators": [
+            {"name": name, "class-name": f"arangopipe_ops.airflow.decorators.{name}_task"}
+            for name in ("arangopipe_run", "arangopipe_dataset")
+        ],
+        "asset-uris": [
+            {
+                "schemes": ["arangopipe"],
+                "handler": "arangopipe_ops.airflow.assets.sanitize_uri",
+                "factory": "arangopipe_ops.airflow.assets.create_asset",
+                "to_openlineage_converter": "arangopipe_ops.airflow.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "arangopipe",
