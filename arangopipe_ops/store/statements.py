@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from arangopipe_ops.model import Document, NodeType, Target
+from arangopipe_ops.model import Document, NodeType, Schema, Target
 
 NOW = "LET now = DATE_ISO8601(DATE_NOW())"
 
@@ -24,3 +24,11 @@ def look_up(type_: NodeType, target: Target) -> Document:
 def appended(arguments: Iterable[str]) -> str:
     """Return further arguments of a function call."""
     return "".join(f", {argument}" for argument in arguments)
+
+
+def counts_text(schema: Schema) -> tuple[str, Document]:
+    """Return the statement that counts nodes and edges by collection."""
+    names = [node.collection for node in schema.nodes.values()] + list(schema.edges)
+    entries = ", ".join(f"[@name{i}]: LENGTH(@@c{i})" for i in range(len(names)))
+    binds = {f"name{i}": name for i, name in enumerate(names)} | {f"@c{i}": name for i, name in enumerate(names)}
+    return f"RETURN {{counts: {{{entries}}}, extension: {EXTENSION}}}", binds
