@@ -46,7 +46,7 @@ from arangopipe_ops.store.search import Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, counts_text, look_up
 from arangopipe_ops.store.transfer import Loaded, Reader, export, load_text
-from arangopipe_ops.store.writing import Groups, conflict, content, ref_of, refuse, write_text
+from arangopipe_ops.store.writing import Groups, conflict, ref_of, refuse, write_text
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -228,7 +228,7 @@ class Store:
         return self._revise("archive", reference, kind, reason)
 
     def restore(self, reference: Any, kind: str | None = None, *, reason: str | None = None) -> Change:
-        """Undo `archive`."""
+        """Undo `archive`; a name leads to the newest version that is archived."""
         return self._revise("restore", reference, kind, reason)
 
     def relate(self, reference: Any, other: str, kind: str | None = None, *, reason: str | None = None) -> Change:
@@ -350,6 +350,8 @@ class Store:
         target = self._target(reference, kind)
         if direction not in SIDES:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
+        if depth < 0:
+            raise Invalid("depth", f"{depth} is not a number of edges")
         found = self._look_up(target)
         answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
         _found(answer["start"], target)
@@ -390,6 +392,8 @@ class Store:
         A deleted node is looked up by its `_id`. Raises NotFound.
         """
         target = self._target(reference, kind)
+        if limit < 1:
+            raise Invalid("limit", f"{limit} is not a number of writes")
         binds = self._look_up(target) | {"@audit": AUDIT, "id": _id(target), "limit": limit}
         [answer] = self.query(HISTORY, binds)
         if answer["found"] is None and not answer["events"]:
@@ -532,7 +536,7 @@ class Store:
         [answer] = self.query(load_text(collection), binds)
         new = {document["_id"]: document for document in documents}
         for old in answer["conflicts"]:
-            raise conflict(old, content(new[old["_id"]]))
+            raise conflict(old, new[old["_id"]])
         return list(answer["verbs"])
 
     def _entry(self, reason: str | None, more: Mapping[str, Any] | None = None) -> Document:

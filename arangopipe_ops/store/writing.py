@@ -141,11 +141,12 @@ _REFERENCES = """
 LET ids = MERGE(UNION([{{}}], []{lookups}))
 LET missing = @tokens[* FILTER ids[CURRENT] == null]"""
 
+# A deployment that was archived and promoted again has no digest, and may be what was registered all the same.
 _NODES = """
 LET seen{i} = (FOR n IN @nodes{i}
   LET old = FIRST(FOR d IN @@c{i} FILTER d._key == n.doc._key RETURN d)
   LET verb = old == null ? "create"
-    : old.digest != n.doc.digest ? @on_conflict
+    : old.digest != n.doc.digest AND KEEP(old, ATTRIBUTES(n.doc)) != UNSET(n.doc, "digest") ? @on_conflict
     : KEEP(old, ATTRIBUTES(n.notes)) == n.notes ? "same"
     : @on_conflict == "keep" ? "keep" : "revise"
   RETURN {{doc: MERGE(old == null ? {{}} : KEEP(old, @notes), n.doc), old, verb, at: {at}}})"""
@@ -236,10 +237,10 @@ def refuse(answer: Document, groups: Groups) -> None:
 
 def conflict(old: Document, new: Document) -> Conflict:
     """Return the error that a stored document is not what was to be written, which says where they differ."""
-    return Conflict(old["_id"], _differences(content(old), new), document=old)
+    return Conflict(old["_id"], _differences(_content(old), _content(new)), document=old)
 
 
-def content(document: Mapping[str, Any]) -> Document:
+def _content(document: Mapping[str, Any]) -> Document:
     """Return what a document is, without annotations and what the store sets."""
     apart = {*OWN, *ANNOTATIONS}
     return {name: value for name, value in document.items() if name not in apart and not name.startswith("_")}
