@@ -12,6 +12,12 @@ LOOK_UP = """NOT_NULL(
     SORT d.created DESC LIMIT 1 RETURN d))"""
 """The node that a reference leads to: the key's, or the newest version of a name that is not archived."""
 
+LOOK_UP_ARCHIVED = """NOT_NULL(
+  FIRST(FOR d IN @@nodes FILTER d._key == @key RETURN d),
+  FIRST(FOR d IN @@nodes FILTER @name != null AND d.@by == @name
+    SORT d.archived == null, d.created DESC LIMIT 1 RETURN d))"""
+"""The same, but a name leads to the newest version that is archived, if one is."""
+
 EXTENSION = 'FIRST(FOR a IN @@audit FILTER a._key == "extension" RETURN KEEP(a, "nodes", "edges"))'
 """The node and edge types that users added (`admin.extend`); every answer about all kinds brings them along."""
 
