@@ -149,6 +149,9 @@ def _open_server(parts: re.Match[str], timeout: float, token: str | None) -> Sta
     return client.db(name or "_system", username=user or "root", password=password)
 
 
+_LONGEST = 1e9  # what a socket takes
+
+
 class _PatientClient(DefaultHTTPClient):
     """Sends a request again, to the next host, until it is answered or the deadline has passed.
 
@@ -157,6 +160,8 @@ class _PatientClient(DefaultHTTPClient):
     """
 
     def __init__(self, hosts: list[str], timeout: float) -> None:
+        if not 0 < timeout < _LONGEST:
+            raise Misconfigured(f"the timeout {timeout:g} is not a number of seconds, more than 0.")
         super().__init__(request_timeout=timeout, retry_attempts=0)
         self.hosts = hosts
         self._current = 0

@@ -268,6 +268,16 @@ def test_many_faults_are_counted_and_few_named(db: Any, wine: Any) -> None:
     assert doctor(db) == []
 
 
+def test_a_promoted_deployment_is_no_fault(db: Any, wine: Any) -> None:
+    """A promotion changes the status that a deployment was registered with, and nobody else did."""
+    store = Store(db)
+    store.write(stages.register_deployment("next", project="wine", model="forest", status="scheduled"))
+    store.promote("next")
+    assert doctor(db) == []
+    db.collection("deployment").update({"_key": store.get("next", "Deployment")["_key"], "region": "eu"})
+    assert [each.name for each in doctor(db)] == ["changed-content"]
+
+
 def test_repairs_are_in_the_audit(db: Any, wine: Any) -> None:
     """What a repair removes or rewrites can be read there: when, through what, and how it was before."""
     changed_by_hand(db, wine)

@@ -1,6 +1,7 @@
 """The command line: every command, and one clear line for every error."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -221,9 +222,9 @@ def test_types_of_ones_own(registered: Any) -> None:
 
 def test_retention(registered: Any) -> None:
     """Serving performance is kept for some days, or for ever."""
-    assert json.loads(registered("retention", "30", "--dry-run")[1]) == {"days": 30, "over": 1}
-    assert json.loads(registered("retention", "36500")[1])["days"] == 36500
-    assert json.loads(registered("retention", "off")[1])["days"] is None
+    assert json.loads(registered("retention", "30", "--dry-run", "--json")[1]) == {"days": 30, "over": 1}
+    assert json.loads(registered("retention", "36500", "--json")[1])["days"] == 36500
+    assert registered("retention", "off")[1] == "serving performance is kept for ever\n"
     assert "is not a number of days" in registered("retention", "soon")[2]
 
 
@@ -356,7 +357,13 @@ ERRORS: list[tuple[str, tuple[str, ...], str]] = [
     ("empty name", ("register", "project", "--name", ""), "is not a name"),
     ("reserved name", ("register", "project", "--name", "p", "--set", "_key=1"), "set by the store"),
     ("half a pair", ("register", "project", "--name", "\ud800"), "surrogate"),
-    ("no folder", ("lineage", "d1", "--kind", "Deployment", "-o", "/nowhere/x"), "/nowhere/x"),
+    ("no folder", ("lineage", "d1", "--kind", "Deployment", "-o", "/nowhere/x"), "/nowhere/x: No such file"),
+    (
+        "below no depth",
+        ("lineage", "d1", "--kind", "Deployment", "--depth", "-1"),
+        "depth: -1 is not a number of edges",
+    ),
+    ("no writes", ("history", "d1", "--kind", "Deployment", "--limit", "0"), "limit: 0 is not a number of writes"),
 ]
 
 
@@ -408,6 +415,64 @@ def test_a_file_that_is_no_database_is_one_line(run: Any, tmp_path: Path) -> Non
     assert "notes.txt" in err
     assert err.count("\n") == 1
     assert other.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf"])
+def test_a_timeout_that_is_none_is_one_line(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No time, less than none and what is no number is refused before anything is sent."""
+    assert cli.main(["--url", f"http://127.0.0.1:{free_port()}", "--timeout", timeout, "counts"]) == 1
+    assert capsys.readouterr().err == f"arangopipe: the timeout {timeout} is not a number of seconds, more than 0.\n"
+
+
+def test_a_file_that_is_no_text_is_one_line(run: Any, tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are not imported, and the file is named."""
+    run("provision")
+    other = tmp_path / "stages.jsonl"
+    other.write_bytes(b'{"stage": "project", "name": "\xff"}\n')
+    code, _, err = run("import", str(other))
+    assert (code, err.count("\n"), f"{other}: is not UTF-8 text" in err) == (1, 1, True)
+
+
+def test_an_id_is_never_cut(registered: Any) -> None:
+    """What a table shows of a node can be given to the next command."""
+    [ids] = re.findall(r"servingperf/\S+", registered("search", "ServingPerf")[1])
+    assert json.loads(registered("show", ids)[1])["f1"] == 0.5
+
+
+def test_an_archived_node_is_restored_by_name(registered: Any) -> None:
+    """`restore` undoes the `archive` of the same words."""
+    assert registered("archive", "forest", "--kind", "Model")[0] == 0
+    assert registered("show", "forest", "--kind", "Model")[0] == 3
+    assert registered("restore", "forest", "--kind", "Model")[0] == 0
+    assert registered("show", "forest", "--kind", "Model")[0] == 0
+
+
+def piped(command: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a line of shell in which `arangopipe` is the command, as its users do."""
+    shell = f'set -o pipefail; arangopipe() {{ {shlex.quote(sys.executable)} -m arangopipe_ops "$@"; }}; {command}'
+    environment = {**os.environ, **variables}
+    return subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "command", ["export", "search --limit 1000 --json", "lineage 'customer care v2' --kind Deployment"]
+)
+def test_a_reader_may_go_away(command: str, tmp_path: Path) -> None:
+    """Output that nobody reads any more ends the command without a word, as in other programs."""
+    assert piped("arangopipe demo-data", tmp_path).returncode == 0
+    done = piped(f"arangopipe {command} | true", tmp_path)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
+    """Names of any language are printed and exported where the locale knows ASCII alone."""
+    assert piped("arangopipe demo-data", tmp_path).returncode == 0
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path, **plain).stdout.decode()
+    moved = "export ARANGOPIPE_URL=embedded:///$PWD/other.db; arangopipe provision && arangopipe import -"
+    done = piped(f"arangopipe export | ({moved})", tmp_path, **plain)
+    assert done.returncode == 0, done.stderr
+    assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path).stdout.decode()
 
 
 def test_the_command_is_installed(tmp_path: Path) -> None:

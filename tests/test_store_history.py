@@ -171,6 +171,18 @@ def test_registering_a_scheduled_deployment_again_leaves_it_promoted(store: Stor
     assert live(store) == ["new"]
 
 
+def test_registering_a_deployment_again_that_was_rolled_back_to(store: Store) -> None:
+    """What is active again as it was registered is the same; what is archived says so, and nothing else differs."""
+    two_deployments(store)
+    again = stages.register_deployment("old", project="wine", model="forest", run="r1", environment="test")
+    store.promote("new")
+    with pytest.raises(Conflict, match="different content in: ended, status\\."):
+        store.write(again)
+    store.promote("old")
+    assert store.write(again)["created"] is False
+    assert live(store) == ["old"]
+
+
 def test_a_deployment_without_project_cannot_be_promoted(store: Store) -> None:
     """A deployment that the original Arangopipe made names no project; the error says what to do."""
     store.db.collection("deployment").insert({"_key": "1", "tag": "legacy"})

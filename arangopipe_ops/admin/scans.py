@@ -79,7 +79,7 @@ class Scan:
         checks: dict[str, bool] = {
             "ownerless-facts": not row["owned"],
             "orphan-nodes": row["owned"] and not row["linked"] and document.get("archived") is None,
-            "changed-content": "digest" in document and document["digest"] != digest_of(node, document),
+            "changed-content": "digest" in document and document["digest"] not in _digests(node, document),
             "wrong-key": "digest" in document and document["_key"] not in self._keys(node, document),
             "active-slots": node.kind == "Deployment" and mended_slot(document) != document,
             "stale-runs": node.kind == "Run" and self._stale(document),
@@ -202,6 +202,14 @@ def digest_of(node: NodeType, document: Document) -> str:
         return model.digest(model.canonical(content))
     except Invalid:
         return ""
+
+
+def _digests(node: NodeType, document: Document) -> set[str]:
+    """Return the digests that a node may have: its own, or, promoted, that of when it was registered."""
+    found = {digest_of(node, document)}
+    if document.get("slot") and document.get("status") == "active":
+        found.add(digest_of(node, {**document, "status": "scheduled"}))
+    return found
 
 
 def _claimed(deployment: Document) -> str | None:

@@ -1,12 +1,14 @@
 """`arangopipe ...`: arguments in, tables or JSON out. Every command is one call of the library."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from arangopipe_ops import __version__, errors
 from arangopipe_ops.cli import asking, managing, moving, reading, writing
 from arangopipe_ops.cli.command import Command
+from arangopipe_ops.cli.output import speak_utf8
 from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE
 
 EXIT_CODES: Mapping[type[BaseException], int] = {
@@ -16,7 +18,7 @@ EXIT_CODES: Mapping[type[BaseException], int] = {
     errors.Unavailable: 6,
     errors.NotProvisioned: 7,
 }
-"""What a program may act on; any other error is 1, wrong usage 2, Ctrl-C 130."""
+"""What a program may act on; any other error is 1, wrong usage 2, Ctrl-C 130, a closed pipe 141."""
 
 COMMANDS: Sequence[Command] = (
     *writing.COMMANDS,
@@ -28,17 +30,28 @@ COMMANDS: Sequence[Command] = (
 
 _EPILOG = """exit codes:
   0 done   1 refused, or something was found   2 wrong usage   3 not found   4 conflict   5 not allowed
-  6 the database cannot be reached: try again   7 not provisioned   130 interrupted"""
+  6 the database cannot be reached: try again   7 not provisioned   130 interrupted
+  141 nobody reads the output any more"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
+    speak_utf8()
     options = parser().parse_args(arguments)
     try:
         code = options.do(options)
-    except (errors.ArangopipeError, OSError) as error:
+        sys.stdout.flush()
+    except errors.ArangopipeError as error:
         sys.stderr.write(f"arangopipe: {error}\n")
         return EXIT_CODES.get(type(error), 1)
+    except BrokenPipeError:  # such as `arangopipe search | head -1`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what is left in the buffer is written at the exit
+        return 141
+    except OSError as error:
+        sys.stderr.write(
+            f"arangopipe: {error.filename}: {error.strerror}\n" if error.filename else f"arangopipe: {error}\n"
+        )
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("arangopipe: interrupted\n")
         return 130

@@ -149,7 +149,12 @@ def _withdraw_arguments(parser: argparse.ArgumentParser) -> None:
 def _retention(options: argparse.Namespace) -> None:
     """Let the database forget serving performance some days after its period."""
     days = None if options.days == "off" else _days(options.days)
-    say_json(admin.retention(_database(options), days, dry_run=options.dry_run))
+    done = admin.retention(_database(options), days, dry_run=options.dry_run)
+    if options.json:
+        return say_json(done)
+    kept = "for ever" if days is None else f"for {days:g} days; {done['over']:,} that are older go"
+    say(f"serving performance {'would be' if options.dry_run else 'is'} kept {kept}")
+    return None
 
 
 def _days(text: str) -> float:
@@ -162,6 +167,7 @@ def _days(text: str) -> float:
 def _retention_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("days", help="a number, or off to keep everything")
     parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
+    as_json(parser)
 
 
 def _serve_db(options: argparse.Namespace) -> None:

@@ -53,11 +53,14 @@ def _is_export(line: str) -> bool:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[TextIO]:
-    if str(path) == "-":
-        yield sys.stdin
-        return
-    with path.open(encoding="utf-8") as file:
-        yield file
+    try:
+        if str(path) == "-":
+            yield sys.stdin
+            return
+        with path.open(encoding="utf-8") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise Invalid(str(path), f"is not UTF-8 text: {error.reason}") from None
 
 
 def _say_done(done: dict[str, Any], options: argparse.Namespace) -> None:

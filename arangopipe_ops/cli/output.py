@@ -4,10 +4,18 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from typing import Any
 from unicodedata import east_asian_width
 
 _WIDEST = 60
+
+
+def speak_utf8() -> None:
+    """Read and write UTF-8 whatever the locale: names may be of any language, and tables have lines."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "backslashreplace")
 
 
 def say(text: str) -> None:
@@ -23,9 +31,9 @@ def say_json(value: Any) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as aligned columns under their names; numbers at the right."""
+    """Return rows as aligned columns under their names; numbers at the right. An `_id` is never cut."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    cells = [[str(row.get(name)) if name == "_id" else _cell(row.get(name)) for name in names] for row in rows]
     widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)]
     right = [all(_is_number(row.get(name)) for row in rows) for name in names]
     lines = [names, ["─" * width for width in widths], *cells]

@@ -118,8 +118,8 @@ def _impact(options: argparse.Namespace) -> None:
     found = store_of(options).impact(options.reference, kind=options.kind)
     if options.json:
         return say_json(found)
-    if found:
-        say(table([{name: node[name] for name in ("depth", "kind", "name", "_id")} for node in map(dict, found)]))
+    rows = [{name: node[name] for name in ("depth", "kind", "name", "_id")} for node in map(dict, found)]
+    say(table(rows) if rows else "nothing")
     return None
 
 
@@ -135,8 +135,11 @@ def _history(options: argparse.Namespace) -> None:
         return say_json(events)
     for event in events:
         by = event["provenance"] or {}
-        whom = " ".join(str(by[name]) for name in ("user", "through", "dag_id", "task_id") if by.get(name))
-        say(f"{event['at']}  {event['action']} by {whom}" + (f": {event['reason']}" if event["reason"] else ""))
+        where = " ".join(str(by[name]) for name in ("through", "dag_id", "task_id") if by.get(name))
+        line = f"{event['at']}  {event['action']} by {by.get('user') or 'somebody'}" + (
+            f" through {where}" if where else ""
+        )
+        say(line + (f": {event['reason']}" if event["reason"] else ""))
         for name, (old, new) in event["changed"].items() if event["action"] == "revised" else ():
             say(f"    {name}: {_brief(old)} → {_brief(new)}")
     return None

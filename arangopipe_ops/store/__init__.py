@@ -23,19 +23,17 @@ from arangopipe_ops.errors import (
 from arangopipe_ops.model import (
     ANNOTATIONS,
     AUDIT,
-    OWN,
     SCHEMA,
     Document,
     Lineage,
     LineageNode,
-    Node,
     NodeType,
     Ref,
     Schema,
     Stage,
     Target,
 )
-from arangopipe_ops.store.bulk import BATCH_NODES, WRITTEN, Batch, Earlier, Progress, Summary, batches
+from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earlier, Progress, Summary, batches
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
 from arangopipe_ops.store.execution import contended, driver_errors, execute
@@ -46,9 +44,9 @@ from arangopipe_ops.store.revision import Change, revision_text
 from arangopipe_ops.store.run import Run, current_run
 from arangopipe_ops.store.search import Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
-from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, look_up
+from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, counts_text, look_up
 from arangopipe_ops.store.transfer import Loaded, Reader, export, load_text
-from arangopipe_ops.store.writing import Groups, write_text
+from arangopipe_ops.store.writing import Groups, conflict, ref_of, refuse, write_text
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -142,7 +140,7 @@ class Store:
                 raise
             self._spool.failed()
             return self._put_by(self._spool, stage, on_conflict, reason)
-        return [_ref(node, verbs[node.id] == "create") for node in stage.nodes]
+        return [ref_of(node, verbs[node.id] == "create") for node in stage.nodes]
 
     def write_many(
         self,
@@ -171,7 +169,7 @@ class Store:
                 summary["resumed"] += len(each.parts)
             else:
                 for verb in self._send_batch(each, on_conflict, self._entry(reason, entry)):
-                    summary[_COUNTED[verb]] += 1
+                    summary[COUNTED[verb]] += 1
             summary["stages"] += len(each.parts)
             if progress is not None:
                 progress(summary["stages"], total)
@@ -230,7 +228,7 @@ class Store:
         return self._revise("archive", reference, kind, reason)
 
     def restore(self, reference: Any, kind: str | None = None, *, reason: str | None = None) -> Change:
-        """Undo `archive`."""
+        """Undo `archive`; a name leads to the newest version that is archived."""
         return self._revise("restore", reference, kind, reason)
 
     def relate(self, reference: Any, other: str, kind: str | None = None, *, reason: str | None = None) -> Change:
@@ -352,6 +350,8 @@ class Store:
         target = self._target(reference, kind)
         if direction not in SIDES:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
+        if depth < 0:
+            raise Invalid("depth", f"{depth} is not a number of edges")
         found = self._look_up(target)
         answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
         _found(answer["start"], target)
@@ -392,6 +392,8 @@ class Store:
         A deleted node is looked up by its `_id`. Raises NotFound.
         """
         target = self._target(reference, kind)
+        if limit < 1:
+            raise Invalid("limit", f"{limit} is not a number of writes")
         binds = self._look_up(target) | {"@audit": AUDIT, "id": _id(target), "limit": limit}
         [answer] = self.query(HISTORY, binds)
         if answer["found"] is None and not answer["events"]:
@@ -429,7 +431,7 @@ class Store:
         loaded, done = Loaded(created=0, revised=0, same=0), 0
         for collection, documents in reader.batches():
             for verb in self._load(collection, documents, on_conflict):
-                loaded[_COUNTED[verb]] += 1
+                loaded[COUNTED[verb]] += 1
             done += len(documents)
             if progress is not None:
                 progress(done, reader.total)
@@ -437,7 +439,7 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Return how many nodes and edges there are, by collection."""
-        return dict(self._of_all_kinds(_counts)["counts"])
+        return dict(self._of_all_kinds(counts_text)["counts"])
 
     # --- inside
 
@@ -491,7 +493,7 @@ class Store:
 
     def _put_by(self, spool: Spool, stage: Stage, on_conflict: str, reason: str | None) -> list[Ref]:
         spool.keep(stage, on_conflict, reason, self.provenance)
-        return [_ref(node, False) for node in stage.nodes]
+        return [ref_of(node, False) for node in stage.nodes]
 
     def _write_record(self, record: Record) -> None:
         key = f"spool-{record.id}"
@@ -507,7 +509,7 @@ class Store:
         groups = Groups(stage)
         binds = groups.binds() | {"provenance": self.provenance} | entry | {"on_conflict": on_conflict}
         [answer] = self.query(write_text(*groups.shape), binds)
-        self._refuse(groups, answer)
+        refuse(answer, groups)
         return dict(zip(groups.written(), chain.from_iterable(answer["verbs"]), strict=True))
 
     def _prepare(self, wanted: Schema, extend: Callable[[Document], object] | None) -> None:
@@ -534,21 +536,13 @@ class Store:
         [answer] = self.query(load_text(collection), binds)
         new = {document["_id"]: document for document in documents}
         for old in answer["conflicts"]:
-            raise Conflict(old["_id"], _differences(_content(old), _content(new[old["_id"]])), document=old)
+            raise conflict(old, new[old["_id"]])
         return list(answer["verbs"])
 
     def _entry(self, reason: str | None, more: Mapping[str, Any] | None = None) -> Document:
         """Return what a statement binds to leave an entry in the audit."""
         entry = {"_key": uuid4().hex, "provenance": self.provenance, **(more or {})}
         return {"@audit": AUDIT, "audit": entry | ({"reason": model.canonical(reason, "reason")} if reason else {})}
-
-    def _refuse(self, groups: Groups, answer: Document) -> None:
-        """Raise what stopped the write, if anything did."""
-        if answer["missing"]:
-            raise NotFound([str(groups.targets[token]) for token in answer["missing"]])
-        for old in answer["conflicts"]:
-            differences = _differences(_content(old), groups.content(old))
-            raise Conflict(old["_id"], differences, document=old)
 
     def _of_all_kinds(self, statement: Callable[[Schema], tuple[str, Document]], **binds: Any) -> Document:
         """Return the answer to a statement about all kinds, asked again if it tells of kinds that were added."""
@@ -588,14 +582,6 @@ class Store:
         return look_up(self.schema.node(target.collection), target)
 
 
-_COUNTED: Mapping[str, Literal["created", "revised", "same"]] = {
-    "create": "created",
-    "revise": "revised",
-    "same": "same",
-    "keep": "same",
-}
-
-
 def _policy(on_conflict: str) -> None:
     if on_conflict not in ("fail", "keep", "revise"):
         raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
@@ -609,18 +595,6 @@ def _this_process() -> Document:
     return {"through": "python", "user": user, "host": socket.gethostname()}
 
 
-def _ref(node: Node, created: bool) -> Ref:
-    return Ref(
-        schema_version=model.SCHEMA_VERSION,
-        kind=node.type.kind,
-        _id=node.id,
-        _key=node.key,
-        name=node.content[node.type.name],
-        version=node.content.get("version") if node.type.versioned else None,
-        created=created,
-    )
-
-
 def _id(target: Target) -> str | None:
     return f"{target.collection}/{target.key}" if target.key else None
 
@@ -628,21 +602,3 @@ def _id(target: Target) -> str | None:
 def _found(found: Any, target: Target) -> None:
     if found is None:
         raise NotFound([str(target)])
-
-
-def _content(document: Mapping[str, Any]) -> Document:
-    apart = {*OWN, *ANNOTATIONS}
-    return {name: value for name, value in document.items() if name not in apart and not name.startswith("_")}
-
-
-def _differences(old: Document, new: Document) -> list[str]:
-    """Return the attributes that are not the same JSON; in Python alone True would equal 1."""
-    texts = [{name: model.canonical_text(value) for name, value in document.items()} for document in (old, new)]
-    return sorted(name for name in old | new if texts[0].get(name) != texts[1].get(name))
-
-
-def _counts(schema: Schema) -> tuple[str, Document]:
-    names = [node.collection for node in schema.nodes.values()] + list(schema.edges)
-    entries = ", ".join(f"[@name{i}]: LENGTH(@@c{i})" for i in range(len(names)))
-    binds = {f"name{i}": name for i, name in enumerate(names)} | {f"@c{i}": name for i, name in enumerate(names)}
-    return f"RETURN {{counts: {{{entries}}}, extension: {EXTENSION}}}", binds

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from arangopipe_ops import model
 from arangopipe_ops.errors import ArangopipeError, Conflict, NotFound
@@ -29,6 +29,14 @@ class Summary(TypedDict):
     same: int
     resumed: int
 
+
+COUNTED: Mapping[str, Literal["created", "revised", "same"]] = {
+    "create": "created",
+    "revise": "revised",
+    "same": "same",
+    "keep": "same",
+}
+"""What became of a node or edge -> where it is counted."""
 
 WRITTEN = "RETURN FIRST(FOR a IN @@audit FILTER a._key == @key RETURN a.at)"
 """When the write of an audit entry took place."""

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from arangopipe_ops.model import Document
-from arangopipe_ops.store.statements import LOOK_UP, NOW
+from arangopipe_ops.store.statements import LOOK_UP, LOOK_UP_ARCHIVED, NOW
 
 
 class Change(TypedDict):
@@ -65,4 +65,5 @@ RETURN {{found, refusal, nodes: @dry_run ? changed[*].doc : written, replaced: c
 def revision_text(change: str) -> str:
     """Return the statement of a change by its name in `CHANGES`; its node is the last of those it answers."""
     beside, made = CHANGES[change]
-    return _REVISE.format(now=NOW, look_up=LOOK_UP, beside=beside, made=made)
+    look_up = LOOK_UP_ARCHIVED if change == "restore" else LOOK_UP
+    return _REVISE.format(now=NOW, look_up=look_up, beside=beside, made=made)

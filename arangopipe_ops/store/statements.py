@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from arangopipe_ops.model import Document, NodeType, Target
+from arangopipe_ops.model import Document, NodeType, Schema, Target
 
 NOW = "LET now = DATE_ISO8601(DATE_NOW())"
 
@@ -11,6 +11,12 @@ LOOK_UP = """NOT_NULL(
   FIRST(FOR d IN @@nodes FILTER @name != null AND d.@by == @name AND d.archived == null
     SORT d.created DESC LIMIT 1 RETURN d))"""
 """The node that a reference leads to: the key's, or the newest version of a name that is not archived."""
+
+LOOK_UP_ARCHIVED = """NOT_NULL(
+  FIRST(FOR d IN @@nodes FILTER d._key == @key RETURN d),
+  FIRST(FOR d IN @@nodes FILTER @name != null AND d.@by == @name
+    SORT d.archived == null, d.created DESC LIMIT 1 RETURN d))"""
+"""The same, but a name leads to the newest version that is archived, if one is."""
 
 EXTENSION = 'FIRST(FOR a IN @@audit FILTER a._key == "extension" RETURN KEEP(a, "nodes", "edges"))'
 """The node and edge types that users added (`admin.extend`); every answer about all kinds brings them along."""
@@ -24,3 +30,11 @@ def look_up(type_: NodeType, target: Target) -> Document:
 def appended(arguments: Iterable[str]) -> str:
     """Return further arguments of a function call."""
     return "".join(f", {argument}" for argument in arguments)
+
+
+def counts_text(schema: Schema) -> tuple[str, Document]:
+    """Return the statement that counts nodes and edges by collection."""
+    names = [node.collection for node in schema.nodes.values()] + list(schema.edges)
+    entries = ", ".join(f"[@name{i}]: LENGTH(@@c{i})" for i in range(len(names)))
+    binds = {f"name{i}": name for i, name in enumerate(names)} | {f"@c{i}": name for i, name in enumerate(names)}
+    return f"RETURN {{counts: {{{entries}}}, extension: {EXTENSION}}}", binds

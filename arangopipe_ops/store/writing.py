@@ -1,10 +1,22 @@
-"""The statement that writes a stage, and what it binds."""
+"""The statement that writes a stage, what it binds, and what its answer means."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from arangopipe_ops.model import ANNOTATIONS, Document, Edge, Node, Stage, Target
+from arangopipe_ops.errors import Conflict, NotFound
+from arangopipe_ops.model import (
+    ANNOTATIONS,
+    OWN,
+    SCHEMA_VERSION,
+    Document,
+    Edge,
+    Node,
+    Ref,
+    Stage,
+    Target,
+    canonical_text,
+)
 from arangopipe_ops.store.statements import NOW, appended
 
 
@@ -129,11 +141,12 @@ _REFERENCES = """
 LET ids = MERGE(UNION([{{}}], []{lookups}))
 LET missing = @tokens[* FILTER ids[CURRENT] == null]"""
 
+# A deployment that was archived and promoted again has no digest, and may be what was registered all the same.
 _NODES = """
 LET seen{i} = (FOR n IN @nodes{i}
   LET old = FIRST(FOR d IN @@c{i} FILTER d._key == n.doc._key RETURN d)
   LET verb = old == null ? "create"
-    : old.digest != n.doc.digest ? @on_conflict
+    : old.digest != n.doc.digest AND KEEP(old, ATTRIBUTES(n.doc)) != UNSET(n.doc, "digest") ? @on_conflict
     : KEEP(old, ATTRIBUTES(n.notes)) == n.notes ? "same"
     : @on_conflict == "keep" ? "keep" : "revise"
   RETURN {{doc: MERGE(old == null ? {{}} : KEEP(old, @notes), n.doc), old, verb, at: {at}}})"""
@@ -212,3 +225,41 @@ def write_text(shapes: tuple[Shape, ...], edges: int) -> str:
         ),
     ]
     return "".join(parts)
+
+
+def refuse(answer: Document, groups: Groups) -> None:
+    """Raise what stopped a write, if anything did: NotFound, Conflict."""
+    if answer["missing"]:
+        raise NotFound([str(groups.targets[token]) for token in answer["missing"]])
+    for old in answer["conflicts"]:
+        raise conflict(old, groups.content(old))
+
+
+def conflict(old: Document, new: Document) -> Conflict:
+    """Return the error that a stored document is not what was to be written, which says where they differ."""
+    return Conflict(old["_id"], _differences(_content(old), _content(new)), document=old)
+
+
+def _content(document: Mapping[str, Any]) -> Document:
+    """Return what a document is, without annotations and what the store sets."""
+    apart = {*OWN, *ANNOTATIONS}
+    return {name: value for name, value in document.items() if name not in apart and not name.startswith("_")}
+
+
+def _differences(old: Document, new: Document) -> list[str]:
+    """Return the attributes that are not the same JSON; in Python alone True would equal 1."""
+    texts = [{name: canonical_text(value) for name, value in document.items()} for document in (old, new)]
+    return sorted(name for name in old | new if texts[0].get(name) != texts[1].get(name))
+
+
+def ref_of(node: Node, created: bool) -> Ref:
+    """Return the reference to a node that is stored now."""
+    return Ref(
+        schema_version=SCHEMA_VERSION,
+        kind=node.type.kind,
+        _id=node.id,
+        _key=node.key,
+        name=node.content[node.type.name],
+        version=node.content.get("version") if node.type.versioned else None,
+        created=created,
+    )
