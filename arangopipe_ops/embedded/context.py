@@ -16,6 +16,11 @@ CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
 """An environment variable; if it is set, statements are refused that only a single server accepts."""
 
 
+def warning(num: int, *details: object) -> dict[str, Any]:
+    """As a server shows it."""
+    return {"code": num, "message": ERRORS[num][1].format(*details)}
+
+
 @dataclass(slots=True)
 class Context:
     """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
@@ -41,7 +46,7 @@ class Context:
         if self.fail_on_warning:
             raise ArangoError(num, *details)
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings.append({"code": num, "message": ERRORS[num][1].format(*details)})
+            self.warnings.append(warning(num, *details))
 
     def check_deadline(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:

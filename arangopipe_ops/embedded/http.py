@@ -38,6 +38,7 @@ MODULES = (
     "http_import",
     "http_cursors",
     "http_queries",
+    "http_simple",
     "http_graphs",
     "http_graph_members",
     "http_transactions",

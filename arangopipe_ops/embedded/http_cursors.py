@@ -15,7 +15,8 @@ from .statements import QueryOptions, parsed
 
 DEFAULT_BATCH = 1000
 DEFAULT_SECONDS = 30.0
-OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int, "allowRetry": bool}
+OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int}
+OPTION_TYPES |= {"allowRetry": bool, "stream": bool}
 BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float, "count": bool, "memoryLimit": int}
 _numbers = itertools.count(time.time_ns())
 
@@ -58,8 +59,13 @@ class Cursor:
 
 
 def execute(request: Request) -> Response:
+    return answer(request, request.object())
+
+
+def answer(request: Request, asked: dict[str, Any]) -> Response:
+    """The first batch of a statement's result; the body of a request for a cursor is what is `asked`."""
     started = time.perf_counter()
-    given = request.object(query=str, **BODY_TYPES)
+    given = shaped(asked, query=str, **BODY_TYPES)
     text = given.get("query")
     if not text or not text.strip():
         raise ArangoError(1502)
@@ -90,7 +96,10 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
 def _envelope(
     request: Request, given: dict[str, Any], options: dict[str, Any], result: Result, phases: dict[str, float]
 ) -> dict[str, Any]:
-    """What every batch of a result carries along; the measurement of single nodes is not there."""
+    """What every batch of a result carries along; the measurement of single nodes is not there.
+
+    The results of streams are not counted.
+    """
     statistics = result.context.statistics(result.seconds)
     extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
     level = int(options.get("profile") or 0)
@@ -100,7 +109,7 @@ def _envelope(
         plan: Plan = request.file.statements.plan(request, given["query"], given.get("bindVars") or {})
         extra["plan"] = explained(plan, parsed(given["query"]).writes)
         statistics["nodes"] = []
-    counted = {"count": len(result.values)} if given.get("count") else {}
+    counted = {"count": len(result.values)} if given.get("count") and not options.get("stream") else {}
     return {**counted, "cached": False, "extra": extra}
 
 

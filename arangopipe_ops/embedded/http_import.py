@@ -8,12 +8,14 @@ from typing import Any
 
 from .catalog import Collection
 from .errors import ArangoError
-from .request import Request, Response, Route, success
+from .request import Request, Response, Route
 from .rights import WRITE
 from .storage import Transaction, WriteOptions, Written
 from .values import parse
 
-LINES, ARRAY, AUTO = "documents", "array", "auto"
+LINES, AUTO = "documents", "auto"
+KINDS = (LINES, AUTO, "array", "list")
+"""With any other type, or none, the body is a table."""
 DUPLICATES = {"error": "conflict", "update": "update", "replace": "replace", "ignore": "ignore"}
 """How the parameter `onDuplicate` is called elsewhere."""
 
@@ -37,7 +39,8 @@ def import_documents(request: Request) -> Response:
                     raise ArangoError(error.num, message=message) from error
                 counts["errors"] += 1
                 errors.append(message)
-    return success(201, **counts, **({"details": errors} if request.flag("details") else {}))
+    details = {"details": errors} if request.flag("details") else {}
+    return Response(201, {"error": False, **counts, **details})
 
 
 def _options(request: Request) -> WriteOptions:
@@ -48,18 +51,21 @@ def _options(request: Request) -> WriteOptions:
 
 
 def _values(request: Request) -> list[Any]:
-    """The documents: an array, or one to a line, or, without a type, names of attributes and then values."""
+    """The documents: an array, or one to a line, or a table: names of attributes and then values."""
     kind = request.params.get("type")
     text = request.raw
     lines = kind == LINES or (kind == AUTO and not _text(text).lstrip().startswith("["))
-    if isinstance(text, (str, bytes)) and (lines or kind is None):
+    if isinstance(text, (str, bytes)) and (lines or kind not in KINDS):
         rows = list(_lines(_text(text)))
         return rows if lines else _table(rows)
     return request.array()
 
 
 def _text(raw: Any) -> str:
-    return raw.decode() if isinstance(raw, bytes) else str(raw)
+    try:
+        return raw.decode() if isinstance(raw, bytes) else str(raw)
+    except UnicodeDecodeError as error:
+        raise ArangoError(600, message=f"invalid JSON object: {error}") from None
 
 
 def _lines(text: str) -> Iterator[Any]:

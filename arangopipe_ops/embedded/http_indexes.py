@@ -123,6 +123,7 @@ INVERTED = {
     "searchField": False,
     "primarySort": {"fields": []},
     "storedValues": [],
+    "consolidationPolicy": {"type": "tier"},
 }
 """What an inverted index has beside its fields, and the values that are assumed."""
 

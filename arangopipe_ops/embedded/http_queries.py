@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .context import warning
 from .errors import ArangoError
 from .executor import Plan
 from .explain import Node, nodes_of
-from .queries import TRACKING
+from .queries import SECONDS, TRACKING
 from .request import Request, Response, Route, shaped, success
 from .statements import parsed
 
@@ -32,13 +33,19 @@ def _text(given: dict[str, Any]) -> str:
 def explain(request: Request) -> Response:
     given = request.object(bindVars=dict, options=dict)
     text = _text(given)
-    options = shaped(given.get("options") or {}, allPlans=bool)
+    options = shaped(given.get("options") or {}, allPlans=bool, failOnWarning=bool)
     started = time.perf_counter()
-    plan = explained(request.file.statements.plan(request, text, given.get("bindVars") or {}), parsed(text).writes)
-    stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
-    stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]
+    planned = request.file.statements.plan(request, text, given.get("bindVars") or {})
+    if options.get("failOnWarning") and planned.warnings:
+        raise ArangoError(*planned.warnings[0])
+    plan = explained(planned, parsed(text).writes)
+    stats: dict[str, Any] = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
+    stats["executionTime"] = time.perf_counter() - started
+    if options.get("profile") == 2:
+        stats["rules"] = {}
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
-    return success(200, **shown, cacheable=not parsed(text).writes, warnings=[], stats=stats)
+    warnings = [warning(*each) for each in planned.warnings]
+    return success(200, **shown, cacheable=not parsed(text).writes, warnings=warnings, stats=stats)
 
 
 def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
@@ -69,7 +76,7 @@ def tracking(request: Request) -> Response:
 
 
 def change_tracking(request: Request) -> Response:
-    given = request.object(**{name: type(value) for name, value in TRACKING.items()})
+    given = request.object(**{name: float if name in SECONDS else type(value) for name, value in TRACKING.items()})
     known = {name: value for name, value in given.items() if name in TRACKING and value is not None}
     request.file.queries.tracking.update(known)
     return tracking(request)

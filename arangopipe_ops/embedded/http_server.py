@@ -205,12 +205,17 @@ def no_queries(request: Request) -> Response:
     return success(200, result={"queries": []})
 
 
-def no_tasks(request: Request) -> Response:
+def nothing(request: Request) -> Response:
+    """Of what cannot be created here there is none."""
     return Response(200, [])
 
 
-def no_functions(request: Request) -> Response:
+def no_result(request: Request) -> Response:
     return success(200, result=[])
+
+
+def no_view(request: Request, name: str) -> Response:
+    raise ArangoError(1203, message=f"collection or view not found: {name}")
 
 
 ROUTES: tuple[Route, ...] = (
@@ -250,6 +255,10 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/_admin/log/entries", log_entries),
     ("GET", "/_admin/server/api-calls", no_api_calls),
     ("GET", "/_admin/server/aql-queries", no_queries),
-    ("GET", "/_api/tasks", no_tasks),
-    ("GET", "/_api/aqlfunction", no_functions),
+    ("GET", "/_api/tasks", nothing),
+    ("GET", "/_api/foxx", nothing),
+    ("GET", "/_api/view", no_result),
+    ("GET", "/_api/view/{name}", no_view),
+    ("GET", "/_api/view/{name}/properties", no_view),
+    ("GET", "/_api/aqlfunction", no_result),
 )

@@ -89,7 +89,7 @@ class Statements:
             plan = self._plan(transaction, request.database, text, statement, bind_values)
             context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
             request.restrict(transaction, _needs(plan))
-            with self._queries.watched(request.user.name, text, bind_values, context):
+            with self._queries.watched(request.user.name, text, bind_values, context, statement.writes):
                 result = execute(plan, context, bind_values)
             return replace(result, values=_copied(result.values, options.memory_limit))
 
