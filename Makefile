@@ -12,10 +12,11 @@ demo: $(VENV)/.installed ## Train, record and deploy with real Airflow, then sho
 	@$(BIN)/python dags/run_demo.py
 
 test: $(VENV)/.installed lint ## Run every test.
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/pytest -m slow
 
 quick: $(VENV)/.installed ## Run the tests that take no real Airflow, in under a minute.
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
 
 lint: $(VENV)/.installed ## Check style and types.
 	$(BIN)/ruff check .

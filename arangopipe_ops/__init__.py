@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from arangopipe_ops import errors, model, stages
     from arangopipe_ops.connection import connect
     from arangopipe_ops.model import Stage
-    from arangopipe_ops.store import Store
+    from arangopipe_ops.store import Store, current_run
 
 __version__ = "0.1.0"
-__all__ = ["Stage", "Store", "connect", "errors", "model", "stages"]
+__all__ = ["Stage", "Store", "connect", "current_run", "errors", "model", "stages"]
 
-_HOMES = {"connect": "connection", "Store": "store", "Stage": "model"}
+_HOMES = {"connect": "connection", "Store": "store", "current_run": "store", "Stage": "model"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,12 @@
 """Draw a lineage: as a tree of text, as DOT, Mermaid or SVG."""
 
+import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from arangopipe_ops.errors import Misconfigured
-from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Lineage, LineageNode, Schema
+from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Document, Lineage, LineageNode, Schema
 
 _NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 60, 60, 4
 _BOX_WIDTH, _BOX_ITEMS, _TOOLTIP_LENGTH = 34, 3, 400
@@ -73,14 +74,13 @@ def svg(lineage: Lineage, schema: Schema = SCHEMA) -> bytes:
     return bytes(pygraphviz.AGraph(string=dot(lineage, schema)).draw(format="svg", prog="dot"))
 
 
-def summary(node: LineageNode, schema: Schema = SCHEMA) -> str:
+def summary(kind: str, document: Document, schema: Schema = SCHEMA) -> str:
     """Return the few attributes that say most about a node, as `name value` pairs."""
-    return _clipped(", ".join(_told(node, schema)[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
+    return _clipped(", ".join(_told(kind, document, schema)[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
 
 
-def _told(node: LineageNode, schema: Schema) -> list[str]:
-    type_ = schema.node(node["kind"])
-    document = node["document"]
+def _told(kind: str, document: Document, schema: Schema) -> list[str]:
+    type_ = schema.node(kind)
     told = type_.shows or [name for name in sorted(document) if _telling(name, document, type_.identity)]
     return [f"{name} {_short(document[name])}" for name in told if document.get(name) is not None]
 
@@ -88,7 +88,7 @@ def _told(node: LineageNode, schema: Schema) -> list[str]:
 def _box(node: LineageNode, schema: Schema) -> list[str]:
     """Return the lines in a node's box: kind, name, version and what says most about it."""
     version = node["document"].get("version")
-    told = [*([f"version {version}"] if version else []), *_told(node, schema)[:_BOX_ITEMS]]
+    told = [*([f"version {version}"] if version else []), *_told(node["kind"], node["document"], schema)[:_BOX_ITEMS]]
     return [node["kind"], _shortened(node["name"], _BOX_WIDTH), *(_clipped(line, _BOX_WIDTH) for line in told)]
 
 
@@ -116,7 +116,7 @@ def _spanning(lineage: Lineage) -> dict[str, list[tuple[str, str]]]:
 
 
 def _line(node: LineageNode, schema: Schema) -> str:
-    about = summary(node, schema)
+    about = summary(node["kind"], node["document"], schema)
     return f"{node['kind']} {_name(node)}" + (f"  ({about})" if about else "")
 
 
@@ -147,7 +147,11 @@ def _fill(node: LineageNode, schema: Schema) -> str:
 
 
 def _dot_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return _NOT_XML.sub("\ufffd", text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that no XML document may hold, and that end a string of Graphviz's."""
 
 
 def _mermaid_text(text: str) -> str:

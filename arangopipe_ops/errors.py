@@ -3,11 +3,21 @@
 Each class is one fact about what went wrong and what cures it; the attributes carry the data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class ArangopipeError(Exception):
-    """Base class: `except ArangopipeError` catches everything this library raises on purpose."""
+    """Base class: `except ArangopipeError` catches everything this library raises on purpose.
+
+    `where` says which of many it was about, for example `line 12`.
+    """
+
+    where: str | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.where}: {text}" if self.where else text
 
 
 class Invalid(ArangopipeError):
@@ -27,16 +37,26 @@ class NotFound(ArangopipeError):
 
 
 class Conflict(ArangopipeError):
-    """The same identity is already stored with different content; nothing was written.
+    """What is stored is not what the write takes for granted; nothing was written.
 
-    `id` is the stored document's, `attributes` are the names whose values differ.
+    `id` is the stored document's, `attributes` are the names whose values differ; `document` is what is stored,
+    where that was answered.
     """
 
-    def __init__(self, id: str, attributes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        id: str,
+        attributes: Sequence[str],
+        problem: str | None = None,
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
         self.id = id
+        self.document = document
         self.attributes = list(attributes)
         super().__init__(
-            f"{id} is already stored with different content in: {', '.join(self.attributes)}. "
+            f"{id} {problem}"
+            if problem
+            else f"{id} is already stored with different content in: {', '.join(self.attributes)}. "
             "Give it a version of its own, or choose on_conflict='revise' or 'keep'."
         )
 
@@ -50,7 +70,11 @@ class NotProvisioned(ArangopipeError):
 
 
 class Unauthorized(ArangopipeError):
-    """The server does not know the user, or the user lacks a permission."""
+    """The server does not know the user, or (`signed_in`) knows who it is, and the user lacks a permission."""
+
+    def __init__(self, message: str, *, signed_in: bool = False) -> None:
+        self.signed_in = signed_in
+        super().__init__(message)
 
 
 class Unavailable(ArangopipeError):
@@ -82,7 +106,8 @@ def from_response(status: int, number: int | None, message: str | None) -> Arang
     """Return the error that an answer of ArangoDB stands for: HTTP status, errorNum and errorMessage."""
     number, message = number or 0, (message or f"HTTP {status}").rstrip(". ")
     if status in (401, 403):
-        return Unauthorized(f"{message}. Check user, password and permissions on this database.")
+        problem = f"{message}. Check user, password and permissions on this database."
+        return Unauthorized(problem, signed_in=status == 403)
     if number in _NOT_PROVISIONED:
         return NotProvisioned(f"{message}. {_NOT_PROVISIONED[number]}")
     if number in _UNAVAILABLE or status in (429, 502, 503, 504):

@@ -10,9 +10,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
 from enum import Enum
+from functools import cached_property
 from os import PathLike, fspath
 from typing import Any, Literal, TypedDict
 from uuid import UUID
@@ -98,6 +99,28 @@ class Schema:
             raise Invalid("edge", f"{name!r} is not one of {', '.join(self.edges)}")
         return self.edges[name]
 
+    def has(self, kind: str) -> bool:
+        """Return whether a node type is known, by kind or by collection name."""
+        return kind in self.nodes or kind in self._by_collection
+
+    def extended(self, nodes: Sequence[NodeType], edges: Sequence[EdgeType]) -> "Schema":
+        """Return this schema with further types; one that has the name of its own takes its place.
+
+        Raises Invalid for a collection that two types share, and an edge whose ends are not known.
+        """
+        schema = Schema(
+            {**self.nodes, **{node.kind: node for node in nodes}}, {**self.edges, **{edge.name: edge for edge in edges}}
+        )
+        names = [AUDIT, *(node.collection for node in schema.nodes.values()), *schema.edges]
+        for name in names:
+            if names.count(name) > 1:
+                raise Invalid(name, "is the collection of two types; choose another name")
+            if not _COLLECTION.fullmatch(name):
+                raise Invalid(name, "is not a collection's name: a letter, then letters, digits, _ and -")
+        for edge in edges:
+            schema.node(edge.source), schema.node(edge.target)
+        return schema
+
     @property
     def _by_collection(self) -> dict[str, NodeType]:
         return {node.collection: node for node in self.nodes.values()}
@@ -105,7 +128,12 @@ class Schema:
     def indexes(self) -> dict[str, list[Index]]:
         """Return the secondary indexes of every collection."""
         wanted = {
-            node.collection: [Index((node.name, "created")), Index(("created",)), *node.indexes]
+            node.collection: [
+                Index((node.name, "created")),
+                Index(("created", "_key")),
+                Index(("archived",), sparse=True),
+                *node.indexes,
+            ]
             for node in self.nodes.values()
         }
         wanted |= {edge.name: edge.indexes for edge in self.edges.values() if edge.indexes}
@@ -113,7 +141,7 @@ class Schema:
 
 
 _NAMED = ("name", "version")
-_TAGS = (Index(("tag",), sparse=True), Index(("deployment_tag",), sparse=True))
+_TAGS = tuple(Index((name,), sparse=True) for name in ("tag", "deployment_tag", "tags[*]"))
 
 SCHEMA = Schema(
     nodes={
@@ -133,7 +161,7 @@ SCHEMA = Schema(
                 "models",
                 _NAMED,
                 shows=("task", "technique", "framework"),
-                indexes=(Index(("task", "created"), sparse=True), *_TAGS),
+                indexes=(Index(("task",), sparse=True), *_TAGS),
             ),
             NodeType("Run", "run", ("run_id",), name="run_id", shows=("status", "start", "tag"), indexes=_TAGS),
             NodeType("ModelParams", "modelparams", ("run_id",), name="run_id", indexes=_TAGS),
@@ -144,7 +172,7 @@ SCHEMA = Schema(
                 ("tag",),
                 name="tag",
                 shows=("status", "environment"),
-                indexes=(Index(("active_slot",), unique=True, sparse=True),),
+                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project",))),
             ),
             NodeType(
                 "ServingPerf",
@@ -174,10 +202,39 @@ SCHEMA = Schema(
     },
 )
 
+_COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,255}")
+
+
+def extension(schema: Schema) -> Document:
+    """Return what a schema has beyond `SCHEMA`, as plain JSON."""
+    return {
+        "nodes": [asdict(node) for kind, node in schema.nodes.items() if SCHEMA.nodes.get(kind) != node],
+        "edges": [asdict(edge) for name, edge in schema.edges.items() if SCHEMA.edges.get(name) != edge],
+    }
+
+
+def extended(extension: Mapping[str, Any] | None) -> Schema:
+    """Return `SCHEMA` with an `extension`. Raises Invalid for one that is none."""
+    if extension is None:
+        return SCHEMA
+    try:
+        nodes, edges = [_node_type(each) for each in extension["nodes"]], [EdgeType(**e) for e in extension["edges"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"does not hold the types that were added to the graph ({error!r}); `arangopipe doctor` has the cure"
+        raise Invalid(f"{AUDIT}/extension", problem) from None
+    return SCHEMA.extended(nodes, edges)
+
+
+def _node_type(node: Mapping[str, Any]) -> NodeType:
+    indexes = tuple(Index(**{**index, "fields": tuple(index["fields"])}) for index in node["indexes"])
+    return NodeType(**{**node, "identity": tuple(node["identity"]), "shows": tuple(node["shows"]), "indexes": indexes})
+
+
 ANNOTATIONS = ("description", "owner", "tags", "tag", "deployment_tag")
 """Attributes that say something about a node without being what it is: they never make a new version."""
 
-_OWN = {"created", "revised", "digest", "provenance", "active_slot"}
+OWN = ("created", "revised", "archived", "digest", "provenance", "slot", "active_slot")
+"""Attributes that the store sets."""
 
 
 class Ref(TypedDict):
@@ -293,7 +350,10 @@ def _instant(value: datetime, path: str) -> str:
     if value.tzinfo is None:
         raise Invalid(path, "is a time without a zone; give it one, for example datetime.now(timezone.utc)")
     unit = "microseconds" if value.microsecond % 1000 else "milliseconds"
-    return value.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
+    try:
+        return value.astimezone(UTC).isoformat(timespec=unit).replace("+00:00", "Z")
+    except OverflowError:
+        raise Invalid(path, "is a time outside of the years 1 to 9999") from None
 
 
 # The order matters: a bool is an int, a datetime is a date, and numpy.float64 is a float.
@@ -396,7 +456,7 @@ def _mapped_target(node: NodeType, reference: Mapping[str, Any]) -> Target:
         return Target(collection, key=key)
     missing = [name for name in node.identity if reference.get(name) is None]
     if missing == ["version"]:
-        return target(node.kind, reference[node.name])
+        return target(node.kind, _identifying(node, node.name, reference))
     if missing:
         raise Invalid(node.kind, f"the reference {dict(reference)!r} has neither _id nor {missing[0]}")
     return Target(node.collection, key=key_of(node.kind, [canonical(reference[name]) for name in node.identity]))
@@ -413,13 +473,17 @@ def sure_key(kind: str, reference: Any, schema: Schema = SCHEMA) -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """A node to write. `content` decides the digest (and a missing version), `notes` are its annotations."""
+    """A node to write. `content` decides the digest (and a missing version), `notes` are its annotations.
+
+    Of the nodes with the same `slot` one is active.
+    """
 
     type: NodeType
     key: str
     content: Mapping[str, Any]
     notes: Mapping[str, Any] = field(default_factory=dict)
-    active_slot: str | None = None
+    slot: str | None = None
+    active: bool = False
 
     @property
     def id(self) -> str:
@@ -427,7 +491,17 @@ class Node:
 
     @property
     def digest(self) -> str:
-        return digest(self.content)
+        return self._measured[0]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to send."""
+        return self._measured[1] + (len(canonical_text(self.notes)) if self.notes else 0)
+
+    @cached_property
+    def _measured(self) -> tuple[str, int]:
+        text = canonical_text(self.content).encode()
+        return hashlib.sha256(text).hexdigest(), len(text)
 
 
 @dataclass(frozen=True)
@@ -439,6 +513,16 @@ class Edge:
     target: Node | Target
     content: Mapping[str, Any]
 
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.content) if self.content else _EMPTY
+
+    @cached_property
+    def tokens(self) -> tuple[str, str]:
+        """Name both ends inside one request; an end that is sure is its `_id`."""
+        source, sink = (end.id if isinstance(end, Node) else end.token for end in (self.source, self.target))
+        return source, sink
+
 
 class Stage:
     """What one step of a pipeline writes: nodes and edges that are stored together or not at all.
@@ -447,10 +531,41 @@ class Stage:
     error names the argument that caused it before anything is sent.
     """
 
+    origin: str | None = None
+    """Where it was read, for example `line 12`; an error about one of many names it."""
+
     def __init__(self, schema: Schema = SCHEMA) -> None:
         self.schema = schema
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
+
+    def to_json(self) -> Document:
+        """Return the stage as plain JSON, with the types that users added to its schema."""
+        places = {node.id: i for i, node in enumerate(self.nodes)}
+        added = extension(self.schema)
+        return {
+            "nodes": [
+                {"kind": n.type.kind, **{name: getattr(n, name) for name in _NODE_FIELDS}, "content": dict(n.content)}
+                for n in self.nodes
+            ],
+            "edges": [
+                {"edge": e.type.name, "ends": [_end(e.source, places), _end(e.target, places)], "content": e.content}
+                for e in self.edges
+            ],
+            "extension": added if any(added.values()) else None,
+        }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "Stage":
+        """Return the stage that `to_json` was asked of."""
+        stage = cls(extended(given["extension"]))
+        for row in given["nodes"]:
+            own = {name: row[name] for name in _NODE_FIELDS}
+            stage.nodes.append(Node(stage.schema.node(row["kind"]), content=row["content"], **own))
+        for row in given["edges"]:
+            source, sink = (stage.nodes[end] if isinstance(end, int) else Target(**end) for end in row["ends"])
+            stage.edges.append(Edge(stage.schema.edge(row["edge"]), source, sink, row["content"]))
+        return stage
 
     def add(
         self,
@@ -458,13 +573,14 @@ class Stage:
         attributes: Mapping[str, Any],
         *,
         key: str | None = None,
-        active_slot: str | None = None,
+        slot: str | None = None,
+        active: bool = False,
     ) -> Node:
         """Add a node and return it, for use as the end of an edge.
 
         A versioned node without `version` gets the digest of its content as its version. Attributes that are
-        None are left out. `key` is for a node that has its owner's identity. Of the nodes with the same
-        `active_slot` one is active: writing another archives it. Raises Invalid.
+        None are left out. `key` is for a node that has its owner's identity. Of the nodes with the same `slot`
+        one is active: writing another active one archives it. Raises Invalid.
         """
         type_ = self.schema.node(kind)
         values = _checked(type_, attributes)
@@ -472,7 +588,7 @@ class Stage:
         if type_.versioned and "version" not in values:
             values["version"] = digest(values)[:16]
         identity = [_identifying(type_, name, values) for name in type_.identity]
-        node = Node(type_, key or key_of(type_.kind, identity), values, notes, active_slot)
+        node = Node(type_, key or key_of(type_.kind, identity), values, notes, slot, active)
         return self._keep(node)
 
     def _keep(self, node: Node) -> Node:
@@ -496,10 +612,18 @@ class Stage:
             self.edges.append(link)
 
 
+_NODE_FIELDS = ("key", "notes", "slot", "active")
+_EMPTY = digest({})
+
+
+def _end(end: Node | Target, places: Mapping[str, int]) -> Document | int:
+    return places[end.id] if isinstance(end, Node) else asdict(end)
+
+
 def _checked(type_: NodeType, attributes: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in attributes.items() if value is not None}
     for name in given:
-        if name in _OWN or str(name).startswith("_"):
+        if name in OWN or str(name).startswith("_"):
             raise Invalid(f"{type_.kind}.{name}", "is set by the store; choose another name")
     values: dict[str, Any] = canonical(given, type_.kind)
     if (size := len(canonical_text(values).encode())) > MAX_DOCUMENT_BYTES:

@@ -6,7 +6,8 @@ All of them raise `errors.Invalid`, naming the argument.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -43,12 +44,16 @@ def register_featureset(
     dataset: Reference | Sequence[Reference],
     features: Sequence[str] | None = None,
     transformation: Any = None,
+    selection: Any = None,
     version: str | None = None,
     **attributes: Any,
 ) -> Stage:
-    """Register a feature set and the data set, or sets, that it is generated from."""
+    """Register a feature set and the data set, or sets, that it is generated from.
+
+    `transformation` says how the features were made, `selection` how they were chosen.
+    """
     stage = Stage()
-    known = {"version": version, "features": features, "transformation": transformation}
+    known = {"version": version, "features": features, "transformation": transformation, "selection": selection}
     bases = [_spelled("Dataset", base) for base in _each(dataset)]
     node = stage.add("Featureset", {"name": name, **known, "datasets": bases, **attributes})
     for base in _each(dataset):
@@ -82,6 +87,7 @@ def log_run(
     featureset: Reference | Sequence[Reference] | None = None,
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    project: Reference | None = None,
     status: str = "completed",
     start: datetime | str | None = None,
     end: datetime | str | None = None,
@@ -92,15 +98,16 @@ def log_run(
     """Log a run: what it executed and read, the parameters it obtained, the performance seen in development.
 
     `params` and `metrics` are stored as nodes of their own, under the run's key. Times are UTC in the graph.
+    `project` is an attribute of the run: its model may belong to several.
     """
     stage = Stage()
     tags = _given(tag=tag, deployment_tag=deployment_tag)
-    times = {name: moment(at, f"Run.{name}") for name, at in _given(start=start, end=end).items()}
-    run = stage.add("Run", {"run_id": run_id, "status": status, **times, **tags, **attributes})
+    known = {name: moment(at, f"Run.{name}") for name, at in _given(start=start, end=end).items()}
+    if project is not None:
+        known["project"] = _named("Project", project)
+    run = stage.add("Run", {"run_id": run_id, "status": status, **known, **tags, **attributes})
     stage.link("run_models", model, run)
-    for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
-        for reference in _each(references):
-            stage.link(edge, run, reference)
+    link_inputs(stage, run, dataset=dataset, featureset=featureset)
     for edge, kind, facts in (
         ("run_modelparams", "ModelParams", params),
         ("run_devperf", "DevPerf", metrics),
@@ -109,6 +116,13 @@ def log_run(
             owned = _owned(kind, facts, run_id=run_id)
             stage.link(edge, run, stage.add(kind, {**owned, **tags}, key=run.key))
     return stage
+
+
+def link_inputs(stage: Stage, run: Any, *, dataset: Any = None, featureset: Any = None) -> None:
+    """Add the edges from a run, a node of the stage or a reference, to what it read."""
+    for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
+        for reference in _each(references):
+            stage.link(edge, run, reference)
 
 
 def register_deployment(
@@ -130,9 +144,9 @@ def register_deployment(
     if status not in ("scheduled", "active", "archived"):
         raise Invalid("Deployment.status", f"{status!r} is not scheduled, active or archived")
     stage = Stage()
-    known = {"environment": environment, "status": status, "project": _spelled("Project", project)}
-    slot = digest([sure_key("Project", project), environment])[:32] if status == "active" else None
-    node = stage.add("Deployment", {"tag": tag, **known, **attributes}, active_slot=slot)
+    known = {"environment": environment, "status": status, "project": _named("Project", project)}
+    slot = slot_of(project, environment)
+    node = stage.add("Deployment", {"tag": tag, **known, **attributes}, slot=slot, active=status == "active")
     stage.link("deployment_model", node, model)
     for reference in _each(featureset):
         stage.link("deployment_featureset", node, reference)
@@ -141,6 +155,11 @@ def register_deployment(
         params = f"modelparams/{sure_key('Run', run)}"
         stage.link("deployment_modelparams", node, {"_id": params})
     return stage
+
+
+def slot_of(project: Reference, environment: str) -> str:
+    """Return what the deployments of a project and environment share, of which one is active."""
+    return digest([sure_key("Project", project), environment])[:32]
 
 
 def log_serving_perf(
@@ -195,6 +214,36 @@ def make(stage: Callable[..., Stage], arguments: Mapping[str, Any], attributes: 
     return stage(**given)
 
 
+def read_stages(lines: Iterable[str]) -> Iterator[Stage]:
+    """Yield the stages that JSON lines describe: `{"stage": "dataset", "name": "wine", ...}`.
+
+    `stage` is a name of `STAGES`, the rest are its arguments and attributes; empty lines are passed over. Raises
+    Invalid, naming the line.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                stage = _stage_of(line)
+            except Invalid as error:
+                error.where = f"line {number}"
+                raise
+            stage.origin = f"line {number}"
+            yield stage
+
+
+def _stage_of(line: str) -> Stage:
+    try:
+        given = json.loads(line)
+    except ValueError as error:
+        raise Invalid("", f"is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise Invalid("", "is not a JSON object")
+    name = given.pop("stage", None)
+    if not isinstance(name, str) or name not in STAGES:
+        raise Invalid("stage", f"{name!r} is not one of {', '.join(STAGES)}")
+    return make(STAGES[name], given, {})
+
+
 def arguments_of(stage: Callable[..., Stage]) -> list[inspect.Parameter]:
     """Return the named arguments of a stage function, in order."""
     parameters = inspect.signature(stage).parameters.values()
@@ -216,6 +265,12 @@ def _spelled(kind: str, reference: Any) -> str:
     """Return a reference as it enters another node's content: its key if that is sure, else as it was given."""
     found = target(kind, reference)
     return found.name or str(found.key)
+
+
+def _named(kind: str, reference: Any) -> str:
+    """Return a reference by name where it has one, so that a Ref and a name are the same content."""
+    named = reference.get("name") if isinstance(reference, Mapping) else None
+    return str(named) if named else _spelled(kind, reference)
 
 
 def _owned(kind: str, facts: Mapping[str, Any], **identity: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def measure(nodes: int, folder: Path) -> dict[str, float]:
             "document by key, python-arango": lambda: store.db.collection("run").get(run["_key"]),
             "Store.get by reference": lambda: store.get(run),
             "Store.get by name, newest version": lambda: store.get("forest", "Model"),
-            "Store.find newest 100 runs": lambda: store.find("Run", limit=100),
+            "Store.search newest 100 runs": lambda: store.search("Run", limit=100),
             "Store.lineage of a run": lambda: store.lineage(run),
             "Store.lineage of a deployment": lambda: store.lineage(deployment),
             "the same, upstream only": lambda: store.lineage(deployment, direction="upstream"),

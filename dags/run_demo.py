@@ -173,7 +173,7 @@ class Progress:
 
 def show(console: Console, store: Store, before: dict[str, int], url: str | None) -> None:
     """Show the lineage of the newest deployment, what the graph holds, and where to go from here."""
-    [deployment] = store.find("Deployment", limit=1)
+    [deployment] = store.search("Deployment", limit=1)["nodes"]
     lineage = store.lineage(deployment)
     console.rule("what led to the deployment, and how it serves")
     console.print(drawing.tree(lineage), markup=False, soft_wrap=True)

@@ -26,8 +26,8 @@ class SocketServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, path: Path, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.database = Database(path)
         self.faults: deque[str] = deque()
         self.requests: list[str] = []

@@ -210,9 +210,9 @@ def test_mapped_tasks_write_a_run_each(graph: Any) -> None:
         ops.LogRunOperator.partial(task_id="log", metrics={"accuracy": 0.5}).expand(result=results)
     dag_run = run(built)
     assert [returned(dag_run, "log", i)["name"] for i in (0, 1)] == [f"story/{dag_run.run_id}/log/{i}" for i in (0, 1)]
-    assert {row["seed"] for row in graph.find("Run")} == {7}
-    assert {row["depth"] for row in graph.find("ModelParams")} == {2}
-    assert {row["accuracy"] for row in graph.find("DevPerf")} == {0.5}
+    assert {row["seed"] for row in graph.search("Run")["nodes"]} == {7}
+    assert {row["depth"] for row in graph.search("ModelParams")["nodes"]} == {2}
+    assert {row["accuracy"] for row in graph.search("DevPerf")["nodes"]} == {0.5}
 
 
 def test_expand_kwargs_maps_any_arguments(graph: Any) -> None:
@@ -291,7 +291,7 @@ def test_data_is_never_taken_for_a_template(graph: Any) -> None:
         ops.LogRunOperator(task_id="plain", result=result)
         ops.LogRunOperator.partial(task_id="mapped").expand(result=train.override(task_id="many").expand_kwargs([{}]))
     assert set(states(run(built)).values()) == {"success"}
-    assert [row["note"] for row in graph.find("Run")] == ["{{ 7 * 7 }}"] * 2
+    assert [row["note"] for row in graph.search("Run")["nodes"]] == ["{{ 7 * 7 }}"] * 2
 
 
 @pytest.mark.parametrize("name", ['O\'Neil "the" `tick`', "überraschung 🍷/..", "a\\b\n; REMOVE x IN project"])

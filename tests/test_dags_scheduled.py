@@ -33,7 +33,7 @@ def test_train_and_record_on_a_scheduler(airflow: AirflowService) -> None:
         assert counts | {"project": 1, "datasets": 1, "featuresets": 2, "models": 3} == counts
         assert counts | {"run": 6 * i, "modelparams": 6 * i, "devperf": 6 * i} == counts
         assert counts | {"deployment": i, "servingperf": 2 * i, "deployment_run": i} == counts
-    [active] = store.find("Deployment", status="active")
+    [active] = store.search("Deployment", {"status": "active"})["nodes"]
     assert active["tag"] == "tumor diagnosis run_2"
     assert active["provenance"] | {"through": "airflow", "run_id": "run_2", "task_id": "deploy"} == active["provenance"]
 

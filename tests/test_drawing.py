@@ -80,4 +80,14 @@ def test_a_summary_is_short(store: Store) -> None:
     store.write(stages.register_model("m", project="p"))
     run = store.write(stages.log_run("r", model="m", metrics=metrics))
     [perf] = [n for n in store.lineage(run)["nodes"] if n["kind"] == "DevPerf"]
-    assert drawing.summary(perf) == "metric_000 0, metric_001 0.1429, metric_002 0.2857, metric_…"
+    assert (
+        drawing.summary(perf["kind"], perf["document"])
+        == "metric_000 0, metric_001 0.1429, metric_002 0.2857, metric_…"
+    )
+
+
+def test_characters_that_xml_has_not(store: Store) -> None:
+    """A name with control characters is drawn, as a document that can be parsed."""
+    ref = store.write(stages.register_project("a\0b\x01c\ufffe"))
+    root = ET.fromstring(drawing.svg(store.lineage(ref), store.schema))
+    assert "a\ufffdb\ufffdc\ufffd" in "".join(root.itertext())

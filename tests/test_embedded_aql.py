@@ -65,21 +65,22 @@ def graph(tmp_path: Path) -> Any:
 
 
 TRAVERSALS = [
-    ("1..3 OUTBOUND 'places/a' roads", ["b", "c", "d", "c", "d", None]),
+    ("1..3 OUTBOUND 'places/a' roads", ["c", "d", None, "b", "c", "d"]),
     ("1..2 OUTBOUND 'places/a' roads OPTIONS {order: 'bfs'}", ["b", "c", "c", "d"]),
     ("0..9 OUTBOUND 'places/a' roads OPTIONS {order: 'bfs', uniqueVertices: 'global'}", ["a", "b", "c", "d", None]),
-    ("1..1 INBOUND 'places/c' roads", ["b", "a"]),
-    ("1..1 ANY 'places/c' roads", ["d", "b", "a"]),
-    ("2 OUTBOUND 'places/a' roads", ["c", "d"]),
+    ("1..1 INBOUND 'places/c' roads", ["a", "b"]),
+    ("1..1 ANY 'places/c' roads", ["a", "b", "d"]),
+    ("1..1 ANY 'places/c' roads OPTIONS {order: 'bfs'}", ["d", "b", "a"]),
+    ("2 OUTBOUND 'places/a' roads", ["d", "c"]),
     ("OUTBOUND {_id: 'places/b'} roads", ["c"]),
     ("1..3 OUTBOUND 'places/missing' roads", []),
-    ("1..3 OUTBOUND 'places/a' roads PRUNE v._key == 'c'", ["b", "c", "c"]),
+    ("1..3 OUTBOUND 'places/a' roads PRUNE v._key == 'c'", ["c", "b", "c"]),
 ]
 
 
 @pytest.mark.parametrize(("walk", "expected"), TRAVERSALS)
 def test_traversal_visits_in_order(graph: Any, walk: str, expected: list[str | None]) -> None:
-    """A traversal emits the vertices of its order and options, and null for a missing vertex."""
+    """A traversal emits the vertices of its order and options, depth first the latest edge first, null if missing."""
     assert list(graph.aql.execute(f"FOR v IN {walk} RETURN v._key")) == expected
 
 
@@ -282,3 +283,39 @@ def test_collect_keeps_the_names_of_the_query(graph: Any) -> None:
         "FOR {_key, a} IN places LET b = 1 SORT _key COLLECT c = b INTO g LIMIT 1 RETURN ATTRIBUTES(g[0], true, true)"
     )
     assert list(graph.aql.execute(query)) == [["a", "b"]]
+
+
+WRITES = [
+    ("UPDATE {_key: 'a', _rev: 'x'} WITH {n: 1} IN places RETURN NEW.n", [1]),
+    ("UPDATE {_key: 'a', _rev: 'x'} WITH {n: 1} IN places OPTIONS {ignoreRevs: false}", 1200),
+    ("UPDATE {_key: 'a', _rev: 'x'} WITH {} IN places OPTIONS {ignoreRevs: false, ignoreErrors: true} RETURN 1", []),
+    ("REPLACE {_key: 'a', _rev: 'x'} WITH {n: 1} IN places OPTIONS {ignoreRevs: false}", 1200),
+    ("REMOVE {_key: 'a', _rev: 'x'} IN places OPTIONS {ignoreRevs: false}", 1200),
+    ("REMOVE 'missing' IN places OPTIONS {ignoreErrors: true} RETURN OLD", []),
+    ("UPDATE 'd' WITH {m: {y: 2}} IN places OPTIONS {mergeObjects: false} RETURN NEW.m", [{"y": 2}]),
+    ("UPDATE 'd' WITH {m: {y: 2}} IN places OPTIONS {mergeObjects: true} RETURN NEW.m", [{"x": 1, "y": 2}]),
+    ("UPDATE 'd' WITH {m: {x: null}} IN places OPTIONS {keepNull: false} RETURN NEW.m", [{}]),
+    ("UPDATE 'd' WITH {version: 3, n: 1} IN places OPTIONS {versionAttribute: 'version'} RETURN NEW.n", [None]),
+    ("REPLACE 'd' WITH {version: 5, n: 1} IN places OPTIONS {versionAttribute: 'version'} RETURN NEW.n", [1]),
+    (
+        "UPSERT {_key: 'd'} INSERT {} UPDATE {m: {y: 2, x: null}} IN places"
+        " OPTIONS {keepNull: false, mergeObjects: true, exclusive: true, readOwnWrites: false} RETURN NEW.m",
+        [{"y": 2}],
+    ),
+    ("UPSERT {_key: 'd'} INSERT {} UPDATE {_rev: 'x'} IN places OPTIONS {ignoreRevs: false}", 1200),
+    ("UPSERT {_key: 'd'} INSERT {} REPLACE {z: 1} IN places OPTIONS {waitForSync: true} RETURN NEW.z", [1]),
+    ("INSERT {_key: 'd'} INTO places OPTIONS {overwrite: true} RETURN OLD.version", [4]),
+    ("INSERT {_key: 'd', version: 2} INTO places OPTIONS {overwriteMode: 'replace', versionAttribute: 'version'}", []),
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), WRITES)
+def test_writes_heed_their_options(graph: Any, query: str, expected: list[Any] | int) -> None:
+    """Options say whether revisions, versions, nulls, objects and errors matter."""
+    graph.collection("places").update({"_key": "d", "m": {"x": 1}, "version": 4})
+    if isinstance(expected, int):
+        with pytest.raises(AQLQueryExecuteError) as failure:
+            graph.aql.execute(query)
+        assert failure.value.error_code == expected
+    else:
+        assert list(graph.aql.execute(query)) == expected

@@ -65,6 +65,11 @@ def test_overwrite_modes(db: Any) -> None:
     users.insert({"_key": "a", "y": 2}, overwrite_mode="update")
     assert users.get("a")["x"] == 1
     assert users.insert({"_key": "a", "z": 2}, overwrite_mode="ignore")["_key"] == "a"
+    users.insert({"_key": "b", "x": 1})
+    with pytest.raises(errors.DocumentInsertError):
+        users.insert({"_key": "b", "y": 1}, overwrite_mode="unheard of")
+    users.insert({"_key": "b", "y": 1}, overwrite=True, overwrite_mode="unheard of")
+    assert users.get("b").keys() == {"_id", "_key", "_rev", "y"}
     users.insert({"_key": "a", "y": 3}, overwrite=True)
     assert "x" not in users.get("a")
     assert users.insert({"q": 1}, silent=True) is True
@@ -172,6 +177,18 @@ def test_databases_are_apart(db: Any, tmp_path: Path) -> None:
         other.collections()
     assert (failure.value.http_code, failure.value.error_code) == (404, 1228)
     assert db.version().startswith("3.12")
+
+
+def test_the_engine(db: Any) -> None:
+    """The engine has the name that clients test for, says what it is, and names indexes that can be made."""
+    engine = db.engine()
+    assert (engine["name"], engine["storage"]) == ("rocksdb", "sqlite")
+    assert db.version(details=True)["details"]["storage-engine"] == "sqlite"
+    users = db.create_collection("users")
+    for number, kind in enumerate(set(engine["supports"]["indexes"]) - {"primary", "edge"}):
+        expiry = {"expireAfter": 1} if kind == "ttl" else {}
+        users.add_index({"type": kind, "fields": [f"a{number}"], **expiry})
+    assert {"hash", "skiplist"} == set(engine["supports"]["aliases"]["indexes"])
 
 
 def test_cursors_come_in_batches(db: Any) -> None:
@@ -339,6 +356,18 @@ def test_ttl_indexes_expire(db: Any, tmp_path: Path) -> None:
     sessions.insert_many([{"_key": "text", "at": "2020-01-01T00:00:00Z"}, {"_key": "late", "at": "2999-01-01"}])
     client(tmp_path / "x.db", busy_seconds=7).db("_system").collection("sessions").insert({"_key": "trigger"})
     assert sorted(sessions.keys()) == ["late", "never", "new", "trigger"]
+
+
+def test_a_collection_has_one_ttl_index(db: Any) -> None:
+    """The same one again is no change, another one is refused; edge collections have one, too."""
+    owns = db.create_collection("owns", edge=True)
+    first = owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
+    assert owns.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})["id"] == first["id"]
+    for other in ({"fields": ["at"], "expireAfter": 61}, {"fields": ["until"], "expireAfter": 60}):
+        with pytest.raises(errors.IndexCreateError) as refused:
+            owns.add_index({"type": "ttl", **other})
+        assert (refused.value.http_code, refused.value.error_code) == (400, 10)
+    assert [each["type"] for each in owns.indexes()] == ["primary", "edge", "ttl"]
 
 
 def test_a_change_with_an_older_version_does_nothing(db: Any) -> None:
@@ -624,3 +653,153 @@ def test_explaining_tells_warnings(file: Database) -> None:
     assert "rules" in explained["stats"]
     failed = file.handle("post", "/_api/explain", body=asked | {"options": {"failOnWarning": True}}).body
     assert failed["errorNum"] == explained["warnings"][0]["code"]
+
+
+def _texts(database: Database, path: str, body: str, **params: str) -> tuple[int, dict[str, Any]]:
+    response = database.handle("post", path, params, {}, body)
+    return response.status, response.body
+
+
+def test_an_import_says_what_it_did_not_take(tmp_path: Path) -> None:
+    """Lines without text are counted; errors say where and which document, from 1 what is wrong at first sight."""
+    database = open_database(tmp_path / "x.db")
+    database.handle("post", "/_api/collection", body={"name": "wines"})
+    database.handle("post", "/_api/collection", body={"name": "grows", "type": 3})
+    lines = '{"_key": "a", "text": "one\u2028line"}\n\n{"_key": "a", "n": 2}\n[3]\n'
+    status, body = _texts(database, "/_api/import", lines, collection="wines", type="documents", details="true")
+    assert status == 201
+    assert body == {
+        "error": False,
+        "created": 1,
+        "errors": 2,
+        "empty": 1,
+        "updated": 0,
+        "ignored": 0,
+        "details": [
+            "at position 3: invalid JSON type (expecting object), offending document: [3]",
+            "at position 1: creating document failed with error 'unique constraint violated',"
+            ' offending document: {"_key":"a","n":2}',
+        ],
+    }
+    assert database.handle("get", "/_api/document/wines/a").body["text"] == "one\u2028line"
+    status, body = _texts(database, "/_api/import", '["km"]\n[7]', collection="grows", details="true")
+    missing = "at position 1: missing '_from' or '_to' attribute, offending document: {\"km\":7}"
+    assert body["details"] == [missing]
+    status, body = _texts(database, "/_api/import", lines, collection="wines", type="documents", complete="true")
+    assert (status, body["errorNum"]) == (400, 600)
+
+
+def test_a_write_says_where_the_document_is(tmp_path: Path) -> None:
+    """Single documents have their revision and path in headers; a conflict has the revision that is there."""
+    database = open_database(tmp_path / "x.db")
+    database.handle("post", "/_api/collection", body={"name": "wines"})
+    made = database.handle("post", "/_api/document/wines", body={"_key": "a:b"})
+    where = "/_db/_system/_api/document/wines/a%3Ab"
+    assert (made.status, made.headers) == (202, {"etag": f'"{made.body["_rev"]}"', "location": where})
+    assert database.handle("post", "/_api/document/wines", body=[{}]).headers == {}
+    assert database.handle("post", "/_api/document/wines", {"silent": "true"}, body={}).headers == {}
+    for method in ("get", "put", "patch", "delete"):
+        response = database.handle(method, "/_api/document/wines/a:b", headers={"If-Match": '"_abc"'}, body={})
+        assert (response.status, response.body["errorNum"]) == (412, 1200)
+        assert {name: response.body[name] for name in ("_id", "_key", "_rev")} == made.body
+        assert response.headers == {"etag": f'"{made.body["_rev"]}"'}
+
+
+def test_a_collection_may_wait_for_the_disk(tmp_path: Path) -> None:
+    """With `waitForSync` a collection answers 201 and 200, unless nothing of a request was written."""
+    database = open_database(tmp_path / "x.db")
+    database.handle("post", "/_api/collection", body={"name": "wines", "waitForSync": True})
+    assert database.handle("post", "/_api/document/wines", body={"_key": "a"}).status == 201
+    assert database.handle("patch", "/_api/document/wines/a", body={"n": 1}).status == 201
+    assert database.handle("post", "/_api/document/wines", body=[{"_key": "b"}, {"_key": "a"}]).status == 201
+    assert database.handle("delete", "/_api/document/wines", body=["c"]).status == 202
+    assert database.handle("delete", "/_api/document/wines/a").status == 200
+    written = {"query": "INSERT {_key: 'd'} INTO wines"}
+    assert database.handle("post", "/_api/cursor", body=written).status == 201
+    begun = database.handle("post", "/_api/transaction/begin", body={"collections": {"write": ["wines"]}})
+    number = begun.body["result"]["id"]
+    held = {"x-arango-trx-id": number}
+    assert database.handle("post", "/_api/document/wines", headers=held, body={"_key": "e"}).status == 201
+    assert database.handle("put", f"/_api/transaction/{number}").status == 200
+    assert database.handle("get", "/_api/collection/wines/count").body["count"] == 3
+
+
+def test_collections_have_numbers_and_paths(tmp_path: Path) -> None:
+    """A collection is found by its id too, and what lies below its name says where it was found."""
+    database = open_database(tmp_path / "x.db")
+    options = {"type": "autoincrement", "increment": 5}
+    number = database.handle("post", "/_api/collection", body={"name": "wines", "keyOptions": options}).body["id"]
+    database.handle("post", f"/_api/document/{number}", body={})
+    properties = database.handle("get", f"/_api/collection/{number}/properties")
+    assert properties.headers == {"location": f"/_db/_system/_api/collection/{number}/properties"}
+    assert properties.body["name"] == "wines"
+    assert properties.body["keyOptions"] == {
+        "type": "autoincrement",
+        "allowUserKeys": True,
+        "offset": 0,
+        "increment": 5,
+        "lastValue": 5,
+    }
+    assert not {"isSmart", "isDisjoint", "replicationFactor", "minReplicationFactor"} & properties.body.keys()
+    put = lambda action, body=None: database.handle("put", f"/_api/collection/wines/{action}", body=body).body  # noqa: E731
+    assert put("load")["count"] == 1
+    assert "count" not in put("load", {"count": False})
+    assert "result" not in put("unload")
+    assert put("loadIndexesIntoMemory") == {"error": False, "code": 200, "result": True}
+    assert put("recalculateCount")["count"] == 1
+    assert database.handle("put", "/_api/collection").status == 400
+    assert database.handle("get", "/_api/collection/99/properties").body["errorNum"] == 1203
+
+
+def test_requests_that_name_nothing(tmp_path: Path) -> None:
+    """A cursor without a statement, a next batch of no cursor, the result of no job; later as well as at once."""
+    database = open_database(tmp_path / "x.db")
+    assert database.handle("post", "/_api/cursor").body["errorNum"] == 1502
+    assert database.handle("put", "/_api/cursor").status == 400
+    assert database.handle("put", "/_api/job").status == 400
+    later = database.handle("put", "/_api/collection", headers={"x-arango-async": "store"})
+    assert later.status == 202
+    path = f"/_api/job/{later.headers['x-arango-async-id']}"
+    deadline = time.monotonic() + 5
+    while database.handle("get", path).status == 204 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert database.handle("put", path).status == 400
+
+
+def test_edges_that_leave_come_first(db: Any) -> None:
+    """Of the edges at a vertex, whatever the order of their insertion."""
+    ends = {"from_vertex_collections": ["places"], "to_vertex_collections": ["places"]}
+    roads = db.create_graph("map", [{"edge_collection": "roads", **ends}]).edge_collection("roads")
+    for key in "ab":
+        db.collection("places").insert({"_key": key})
+    for key, start, end in [("in", "b", "a"), ("out", "a", "b"), ("loop", "a", "a")]:
+        roads.insert({"_key": key, "_from": f"places/{start}", "_to": f"places/{end}"})
+    assert [edge["_key"] for edge in roads.edges("places/a")["edges"]] == ["out", "loop", "in"]
+
+
+def test_rules_and_indexes_as_a_server_shows_them(db: Any) -> None:
+    """The planner's rules, and a TTL index, which has nothing that is for other indexes."""
+    (rule,) = db.aql.query_rules()
+    assert rule["name"] == "use-indexes"
+    sessions = db.create_collection("sessions")
+    index = sessions.add_index({"type": "ttl", "fields": ["at"], "expireAfter": 60})
+    assert not {"cache_enabled", "deduplicate", "selectivity"} & index.keys()
+    assert index["estimates"] is False
+
+
+def test_views_and_analyzers_that_are_not_there(db: Any) -> None:
+    """There are no views, and only one analyzer: listing and dropping them works, making one is refused."""
+    assert db.views() == []
+    assert db.delete_view("v", ignore_missing=True) is False
+    with pytest.raises(errors.ViewGetError) as missing:
+        db.view("v")
+    assert (missing.value.http_code, missing.value.error_code) == (404, 1203)
+    assert [each["name"] for each in db.analyzers()] == ["identity"]
+    assert db.analyzer("identity")["type"] == "identity"
+    assert db.delete_analyzer("text_en", ignore_missing=True) is False
+    with pytest.raises(errors.AnalyzerDeleteError):
+        db.delete_analyzer("identity")
+    for make in (lambda: db.create_view("v", "arangosearch"), lambda: db.create_analyzer("a", "identity")):
+        with pytest.raises(errors.ArangoServerError) as refused:
+            make()
+        assert refused.value.http_code == 501

@@ -49,6 +49,7 @@ SERVED = [
     ("FOR d IN items FILTER d._key == 'k1' || d._key == 'k2' SORT d.created RETURN d.created", [1, 2], 2),
     ("FOR d IN items FILTER d.code == 'c1' OR d.code IN ['c5', 'c7'] SORT d.created RETURN d.created", [1, 5, 7], 3),
     ("FOR d IN items FILTER d.a.b == 2 SORT d._key LIMIT 1 RETURN d.created", [11], 16),
+    ("FOR d IN items FILTER 't3' IN d.tags[*] FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items FILTER 't3' IN d.tags FILTER d.created < 8 RETURN d.created", [3, 7], 12),
     ("FOR d IN items SORT d.number DESC LIMIT 2 RETURN d.number", [49, 48], 2),
     ("FOR d IN items FILTER d.number == null RETURN d.created", [0, 10, 20, 30, 40], 5),
@@ -90,6 +91,31 @@ def test_sparse_index_is_not_used_for_null(db: Any) -> None:
     query = "FOR d IN items FILTER d.code == @v COLLECT WITH COUNT INTO n RETURN n"
     assert list(db.aql.execute(query, bind_vars={"v": None})) == [25]
     assert list(db.aql.execute(query, bind_vars={"v": "c1"})) == [1]
+
+
+@pytest.mark.parametrize(
+    ("test", "fields"),
+    [("== null", "n"), (">= null", "n"), ("> null", "gone"), ('== "x"', "gone")],
+)
+def test_a_sparse_index_leaves_the_order_to_another(tmp_path: Path, test: str, fields: str) -> None:
+    """Where null is asked for in the text, the index that gives the order is used, and never the sparse one."""
+    db = client(tmp_path / "x.db").db("_system")
+    items = db.create_collection("items")
+    items.add_index({"type": "persistent", "fields": ["gone"], "sparse": True})
+    items.add_index({"type": "persistent", "fields": ["n"]})
+    items.insert_many([{"n": n} | ({"gone": "x"} if n % 2 else {}) for n in range(6)])
+    query = f"FOR d IN items FILTER d.gone {test} SORT d.n DESC LIMIT 2 RETURN d.n"
+    assert db.aql.explain(query)["nodes"][1]["indexes"][0]["fields"] == [fields]
+    wanted = [n for n in range(5, -1, -1) if test == ">= null" or (n % 2 == 0) == (test == "== null")]
+    assert list(db.aql.execute(query)) == wanted[:2]
+
+
+def test_a_sparse_index_for_null_leaves_the_choice_to_another(db: Any) -> None:
+    """A literal null on one attribute does not keep the index of another from being used."""
+    query = "FOR d IN items FILTER d.code == null AND d.name == 'name2' RETURN d._key"
+    cursor = db.aql.execute(query)
+    assert sorted(cursor) == ["k12", "k2", "k22", "k32", "k42"]
+    assert cursor.statistics()["scanned_full"] == 0
 
 
 def test_values_that_depend_on_the_loop_stay_filters(db: Any) -> None:
@@ -170,10 +196,12 @@ def test_statement_may_write_what_it_read_before(db: Any) -> None:
 
 
 def test_full_count_is_that_of_the_last_limit(db: Any) -> None:
-    """With fullCount, the statistics tell how many rows there were before the last LIMIT."""
+    """With fullCount, the statistics tell how many rows there were before the last LIMIT, if there is one."""
     cursor = db.aql.execute("FOR d IN items LIMIT 2, 3 RETURN d.created", full_count=True)
     assert list(cursor) == [2, 3, 4]
     assert cursor.statistics()["fullCount"] == 50
+    for query, rows in (("FOR x IN 1..3 RETURN x", 3), ("FOR x IN 1..3 FILTER x > 9 UPDATE 'x' WITH {} IN items", 0)):
+        assert db.aql.execute(query, full_count=True).statistics()["fullCount"] == rows
 
 
 def test_hints_choose_the_index(db: Any) -> None:

@@ -23,6 +23,7 @@ from arango import ArangoClient
 from arango import exceptions as errors
 from arango.http import DefaultHTTPClient, DeflateRequestCompression
 
+from arangopipe_ops.embedded.rights import Identity
 from arangopipe_ops.embedded.server import prepare, run
 
 PASSWORD = "correct horse"
@@ -191,6 +192,35 @@ def test_rights_on_collections(system: Any, db: Any, level: str) -> None:
             db.aql.execute("RETURN DOCUMENT(CONCAT('clo', 'sed/a'))")
 
 
+@pytest.mark.parametrize(
+    ("grants", "expected"),
+    [
+        (
+            {
+                "_system": {"": "none"},
+                "*": {"": "ro", "*": "rw"},
+                "shop1": {"products": "ro", "*": "none"},
+                "shop2": {"reviews": "none"},
+            },
+            {("shop1", "products"): "ro", ("shop1", "customers"): "rw", ("shop2", "reviews"): "none"},
+        ),
+        (
+            {
+                "_system": {"": "ro"},
+                "shop2": {"": "rw"},
+                "*": {"": "none"},
+                "shop1": {"customers": "none", "*": "none"},
+            },
+            {("shop1", "products"): "ro", ("shop1", "customers"): "none", ("shop2", "reviews"): "rw"},
+        ),
+    ],
+)
+def test_the_manuals_examples_of_rights(grants: Any, expected: Any) -> None:
+    """A grant on the collection itself counts; else the highest of the wildcards', the database's and `_system`'s."""
+    identity = Identity("JohnSmith", grants)
+    assert {place: identity.on_collection(*place) for place in expected} == expected
+
+
 def test_rights_on_databases(server: str, system: Any, db: Any) -> None:
     """A user sees the databases it has rights on, and changes nothing where it may only read."""
     assert db.databases_accessible_to_user() == [db.name]
@@ -279,7 +309,8 @@ def test_malformed_requests_are_errors_of_arangodb(server: str, system: Any) -> 
         ("/_api/job/done?count=x", 400),
         ("/_api/cursor", 404),
         ("/_api/view/none", 404),
-        ("/_api/analyzer", 501),
+        ("/_api/view/v/properties/x", 501),
+        ("/_api/analyzer/a/b", 501),
         ("/_api/foxx/service", 501),
         ("/_api/replication/inventory", 501),
         ("/_admin/cluster/health", 501),
@@ -383,3 +414,48 @@ def test_waiting_writers_do_not_lock_out_a_transaction(tmp_path: Path) -> None:
     for thread in waiting:
         thread.join()
     assert db.collection("c").count() == 7
+
+
+def test_a_dump_is_read_in_batches(server: str, system: Any) -> None:
+    """A dump gives the documents of its collections as they were, a batch for each number, until it is closed."""
+    for name in ("left", "right"):
+        system.create_collection(name).insert_many([{"_key": str(n), "n": {"x": n}} for n in range(20)])
+    body = {
+        "batchSize": 200,
+        "shards": ["left", "right"],
+        "projections": {"key": ["_key"], "x": ["n", "x"], "y": ["y"]},
+    }
+    started = _send(server, "post", "/_api/dump/start", json=body)
+    dump = started.headers["x-arango-dump-id"]
+    system.collection("left").truncate()
+    found, number = [], 0
+    while (batch := _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}")).status_code == 200:
+        again = _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}")
+        assert again.text == batch.text
+        found += [(batch.headers["x-arango-dump-shard-id"], json.loads(line)) for line in batch.text.splitlines()]
+        number += 1
+    assert (started.status_code, batch.status_code) == (201, 204)
+    assert number > 2
+    expected = [(name, {"key": str(n), "x": n}) for name in ("left", "right") for n in range(20)]
+    assert found == expected
+    assert _send(server, "post", f"/_api/dump/next/{dump}?batchId={number}&lastBatch=0").status_code == 204
+    assert _send(server, "delete", f"/_api/dump/{dump}").status_code == 200
+    assert _send(server, "post", f"/_api/dump/next/{dump}?batchId=0").status_code == 404
+    for name in ("left", "right"):
+        system.delete_collection(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "error"),
+    [
+        ("start", {"shards": ["nowhere"]}, 1203),
+        ("start", {"shards": [1]}, 10),
+        ("start", {"projections": {"a": "a"}}, 10),
+        ("start", {"filters": {}}, 9),
+        ("start?useVPack=true", {}, 9),
+        ("next/none?batchId=0", {}, 404),
+    ],
+)
+def test_dumps_that_are_refused(server: str, path: str, body: dict[str, Any], error: int) -> None:
+    """A dump needs collections that exist, paths as arrays, and gives JSON."""
+    assert _send(server, "post", f"/_api/dump/{path}", json=body).json()["errorNum"] == error

@@ -20,6 +20,7 @@ import pytest
 from arango.exceptions import AQLQueryExecuteError
 
 from arangopipe_ops.embedded import Database
+from arangopipe_ops.embedded.connection import _prepare
 from arangopipe_ops.embedded.errors import ArangoError
 from arangopipe_ops.embedded.transport import client
 from arangopipe_ops.embedded.values import adopt, encode, encode_all, equal, less
@@ -167,6 +168,7 @@ def test_kill_in_mid_write_leaves_all_or_nothing(tmp_path: Path) -> None:
     assert len(in_a) in (acknowledged, acknowledged + 1)
 
 
+@pytest.mark.slow
 def test_eight_processes_lose_nothing(tmp_path: Path) -> None:
     """Processes that create the file and write to it at the same time all get their writes in."""
     path = tmp_path / "many.db"
@@ -237,6 +239,27 @@ def test_newer_file_is_refused(tmp_path: Path) -> None:
     assert "newer" in response.body["errorMessage"]
 
 
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_file_created_while_it_is_opened(tmp_path: Path, step: int) -> None:
+    """Whichever step of opening a new file another process creates it at, both take it for theirs."""
+    path, deadline = tmp_path / "x.db", time.monotonic() + 5
+    first, second = (sqlite3.connect(path, isolation_level=None) for _ in range(2))
+    steps, created = 0, False
+
+    def create_at_the_step(_: str) -> None:
+        nonlocal steps, created
+        steps += 1
+        if steps == step:
+            _prepare(second, path, deadline)
+            created = True
+
+    first.set_trace_callback(create_at_the_step)
+    _prepare(first, path, deadline)
+    first.set_trace_callback(None)
+    assert created
+    assert first.execute("SELECT name FROM databases").fetchall() == [("_system",)]
+
+
 def test_missing_directory_is_named(tmp_path: Path) -> None:
     """A path in a directory that does not exist is an error that names both."""
     response = Database(tmp_path / "no" / "x.db").handle("get", "/_api/collection")
@@ -279,6 +302,78 @@ def test_wait_for_sync_is_accepted(tmp_path: Path) -> None:
     db.create_collection("c").insert({"_key": "a"}, sync=True)
     db.aql.execute("INSERT {_key: 'b'} INTO c OPTIONS {waitForSync: true}")
     assert db.collection("c").count() == 2
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were flushed to disk from Python."""
+    names: list[str] = []
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        names.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return names
+
+
+WRITES = [
+    ("POST", "/_api/document/c", {"_key": "new"}),
+    ("PATCH", "/_api/document/c/a", {"n": 1}),
+    ("DELETE", "/_api/document/c/a", None),
+    ("POST", "/_api/import?collection=c", [{"n": 1}]),
+    ("PUT", "/_api/collection/c/truncate", None),
+    ("POST", "/_api/cursor", {"query": "FOR d IN c UPDATE d WITH {n: 2} IN c"}),
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs the names of open files")
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+@pytest.mark.parametrize("waits", [True, False])
+def test_wait_for_sync_of_a_collection(
+    tmp_path: Path, flushed: list[str], method: str, path: str, body: Any, waits: bool
+) -> None:
+    """Each write to a collection with `waitForSync` waits until the log is on disk, others do not."""
+    database = Database(tmp_path / "x.db")
+    database.handle("POST", "/_api/collection", body={"name": "c", "waitForSync": waits})
+    database.handle("POST", "/_api/collection", body={"name": "other"})
+    database.handle("POST", "/_api/document/c", body={"_key": "a"})
+    flushed.clear()
+    route, _, query = path.partition("?")
+    params = {"type": "array", **dict([query.split("=")])} if query else {}
+    response = database.handle(method, route, params, body=body)
+    assert response.status < 300, response.body
+    assert flushed == (["x.db-wal"] if waits else [])
+    database.handle("POST", "/_api/document/other", body={})
+    database.handle("GET", "/_api/document/c/a")
+    assert len(flushed) == waits
+
+
+def test_wait_for_sync_of_a_collection_is_answered(tmp_path: Path) -> None:
+    """A document in a collection with `waitForSync` is 201, in another 202; so it is in a graph."""
+    database = Database(tmp_path / "x.db")
+    for name, waits in (("c", True), ("d", False)):
+        database.handle("POST", "/_api/collection", body={"name": name, "waitForSync": waits})
+    database.handle("POST", "/_api/gharial", body={"name": "g", "orphanCollections": ["c", "d"]})
+    for route in ("/_api/document/{}", "/_api/gharial/g/vertex/{}"):
+        answered = [database.handle("POST", route.format(name), body={}).status for name in "cd"]
+        assert answered == [201, 202]
+    for documents, status in (([{"_key": "a"}, {"_key": "a"}], 201), ([{"_key": "a"}], 202)):
+        assert database.handle("POST", "/_api/document/c", body=documents).status == status
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs the names of open files")
+def test_wait_for_sync_of_a_stream_transaction(tmp_path: Path, flushed: list[str]) -> None:
+    """Within a transaction the disk is waited for once, by the commit."""
+    db = client(tmp_path / "x.db").db("_system")
+    db.create_collection("c", sync=True)
+    transaction = db.begin_transaction(write=["c"])
+    for _ in range(3):
+        transaction.collection("c").insert({})
+    assert flushed == []
+    transaction.commit_transaction()
+    assert flushed == ["x.db-wal"]
 
 
 def test_failed_statement_rolls_back_the_clock_and_the_catalog(tmp_path: Path) -> None:

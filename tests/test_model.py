@@ -227,3 +227,16 @@ def test_moments_are_utc(value: object, utc: str) -> None:
 def test_every_edge_joins_known_kinds() -> None:
     """The table of edges names only kinds of the table of nodes."""
     assert {kind for edge in SCHEMA.edges.values() for kind in (edge.source, edge.target)} <= set(SCHEMA.nodes)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_times_that_no_year_has_in_utc(at: str) -> None:
+    """A time that is outside of the calendar once it is UTC is refused."""
+    with pytest.raises(Invalid, match="years 1 to 9999"):
+        moment(at, "at")
+
+
+def test_a_reference_within_a_reference() -> None:
+    """A name is text, also in a reference without a version."""
+    with pytest.raises(Invalid, match=r"Dataset\.name"):
+        target("Dataset", {"name": {"name": "wine"}})

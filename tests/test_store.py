@@ -77,7 +77,7 @@ def test_reading_is_one_request(store: Store, requests_of: Any) -> None:
     requests = requests_of(store.db)
     store.get(flow["run"])
     store.get("forest", "Model")
-    store.find("Run", run_id="r1")
+    store.search("Run", {"run_id": "r1"})
     store.counts()
     store.lineage(flow["deployment"])
     assert len(requests) == 5
@@ -249,7 +249,7 @@ def test_a_value_that_holds_aql_stays_a_value(store: Store, text: str) -> None:
     store.write(stages.register_project(text, note=text, nested={text: [text]}))
     found = store.get(text, "Project")
     assert (found["name"], found["note"], found["nested"]) == (text, text, {text: [text]})
-    assert [d["_id"] for d in store.find("Project", note=text)] == [found["_id"]]
+    assert [d["_id"] for d in store.search("Project", {"note": text})["nodes"]] == [found["_id"]]
 
 
 def test_values_come_back_as_they_were(store: Store) -> None:
@@ -376,9 +376,9 @@ def test_one_deployment_of_a_project_and_environment_is_active(store: Store) -> 
     one = store.get("dep r1", "Deployment")
     store.write(stages.register_deployment("dep 2", project="wine", model="forest"))
     assert store.get("dep r1", "Deployment")["status"] == "archived"
-    assert [d["tag"] for d in store.find("Deployment", status="active")] == ["dep 2"]
+    assert [d["tag"] for d in store.search("Deployment", {"status": "active"})["nodes"]] == ["dep 2"]
     store.write(stages.register_deployment("other", project="wine", model="forest", environment="staging"))
-    assert len(store.find("Deployment", status="active")) == 2
+    assert len(store.search("Deployment", {"status": "active"})["nodes"]) == 2
     [entry] = [e for e in store.db.collection(AUDIT).all() if e.get("replaced")]
     assert entry["replaced"] == [one]
 
@@ -392,7 +392,7 @@ def test_an_archived_deployment_comes_back_only_on_purpose(store: Store) -> None
     with pytest.raises(Conflict, match="status"):
         store.write(stage)
     store.write(stage, on_conflict="revise")
-    assert [d["tag"] for d in store.find("Deployment", status="active")] == ["again"]
+    assert [d["tag"] for d in store.search("Deployment", {"status": "active"})["nodes"]] == ["again"]
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -475,9 +475,9 @@ def test_find_is_newest_first_and_bounded(store: Store) -> None:
     """Nodes are found by any attribute, newest first, at most `limit` of them."""
     for i in range(5):
         store.write(stages.register_dataset("d", rows=i, colour="red" if i % 2 else "blue"))
-    assert [d["rows"] for d in store.find("Dataset", colour="blue")] == [4, 2, 0]
-    assert [d["rows"] for d in store.find("Dataset", limit=2)] == [4, 3]
-    assert store.find("Dataset", colour="green") == []
+    assert [d["rows"] for d in store.search("Dataset", {"colour": "blue"})["nodes"]] == [4, 2, 0]
+    assert [d["rows"] for d in store.search("Dataset", limit=2)["nodes"]] == [4, 3]
+    assert store.search("Dataset", {"colour": "green"})["nodes"] == []
 
 
 def test_a_graph_of_the_original_opens_as_it_is(empty_db: Any) -> None:

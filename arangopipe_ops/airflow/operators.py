@@ -242,6 +242,7 @@ class LogRunOperator(StageOperator):
         "dataset",
         "featureset",
         "metrics",
+        "project",
         "status",
         "start",
         "end",
@@ -260,6 +261,7 @@ class LogRunOperator(StageOperator):
         featureset: References | None = None,
         parameters: Attributes | None = None,
         metrics: Attributes | None = None,
+        project: Reference | None = None,
         status: str | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
@@ -275,6 +277,7 @@ class LogRunOperator(StageOperator):
         self.featureset = featureset
         self.parameters = parameters
         self.metrics = metrics
+        self.project = project
         self.status = status
         self.start = start
         self.end = end

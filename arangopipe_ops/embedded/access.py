@@ -15,7 +15,7 @@ from .catalog import EXPANSION, Index
 from .context import Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
-from .tree import Array, Attribute, Binary, Expr, SortKey, Variable
+from .tree import Array, Attribute, Binary, Element, Expansion, Expr, Literal, SortKey, Variable
 from .values import HIGHEST, Value, encode
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -71,9 +71,15 @@ def condition(conjunct: Expr, variable: str, aliases: dict[str, Expr]) -> Condit
         return Condition(left, conjunct.operator, conjunct.right, conjunct)
     if right is not None and conjunct.operator in MIRRORED:
         return Condition(right, MIRRORED[conjunct.operator], conjunct.left, conjunct)
-    if right is not None and conjunct.operator == "IN":
-        return Condition(right + EXPANSION, "==", conjunct.left, conjunct)
-    return None
+    array = path_of(_whole(conjunct.right), variable, aliases) if conjunct.operator == "IN" else None
+    return Condition(array + EXPANSION, "==", conjunct.left, conjunct) if array is not None else None
+
+
+def _whole(node: Expr) -> Expr:
+    """`a` for `a[*]`, as far as looking for an element goes."""
+    if not isinstance(node, Expansion) or node.depth > 1 or not isinstance(node.tail, Element):
+        return node
+    return node.base if node.test is None and node.limit is None and node.projection is None else node
 
 
 def _alternatives(conjunct: Binary, variable: str, aliases: dict[str, Expr]) -> Condition | None:
@@ -266,6 +272,8 @@ def best_candidate(
 
 
 def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tuple[str | None, SortKey]]) -> Candidate:
+    if index.sparse:
+        conditions = [each for each in conditions if not _finds_null(each)]
     prefix: list[Condition] = []
     for name in index.fields:
         equality = _first(conditions, name, ("==", "IN"))
@@ -279,6 +287,11 @@ def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tup
     sorts = single and not index.expanded and _sorted_by(index, {each.path for each in prefix}, rest, sort)
     descending = sorts and sort[0][1].descending
     return Candidate(index, prefix, [bound for bound in bounds if bound is not None], sorts, descending)
+
+
+def _finds_null(each: Condition) -> bool:
+    """Whether a condition certainly asks for null too, which a sparse index does not have."""
+    return isinstance(each.value, Literal) and each.value.value is None and each.operator != ">"
 
 
 def _first(conditions: Sequence[Condition], path: str, operators: Iterable[str]) -> Condition | None:

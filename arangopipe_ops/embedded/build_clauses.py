@@ -146,7 +146,8 @@ class TreeBuilder(ExpressionBuilder):
         return Edges(direction or "", collection)
 
     def graph(self, value: Expr) -> Expr:
-        return value
+        """A graph's name may stand without quotes."""
+        return Literal(value.name) if isinstance(value, Variable) else value
 
     def prune(self, _: Token, name: str | None, value: Expr) -> Let:
         return Let(name or "", value)

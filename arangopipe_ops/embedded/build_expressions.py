@@ -92,7 +92,8 @@ class ExpressionBuilder:
         return _follow(base, lambda inner: BoundAttribute(inner, self.param(token)))
 
     def index(self, base: Expr, index: Expr) -> Expr:
-        if isinstance(index, Literal) and isinstance(index.value, str):
+        """Text that does not begin with a digit names an attribute; other text may be an array's index as well."""
+        if isinstance(index, Literal) and isinstance(index.value, str) and not "0" <= index.value[:1] <= "9":
             return self.attribute(base, index.value)
         return _follow(base, lambda inner: Index(inner, index))
 

@@ -64,6 +64,11 @@ class Collection:
         return self.type == EDGE
 
     @property
+    def waits_for_sync(self) -> bool:
+        """Whether every write to it waits for the disk."""
+        return bool(self.properties.get("waitForSync"))
+
+    @property
     def first_id(self) -> int:
         """Ids of its documents are `first_id <= id < last_id`, in the order of insertion."""
         return self.id << SEQUENCE_BITS
@@ -83,6 +88,8 @@ class Catalog:
     """Database name -> its number in the file."""
     expiring: tuple[tuple[Collection, Index], ...] = ()
     """TTL indexes and their collections."""
+    syncing: frozenset[int] = frozenset()
+    """The numbers of the collections whose writes wait for the disk."""
 
     def database(self, name: str) -> dict[str, Collection]:
         try:
@@ -95,6 +102,13 @@ class Catalog:
             return self.database(database)[name]
         except KeyError:
             raise ArangoError(1203, message=f"collection or view not found: {name}") from None
+
+    def name_of(self, database: str, name: str) -> str:
+        """The name of a collection that may be given by its number; no name begins with a digit."""
+        if not name.isdigit():
+            return name
+        named = self.database(database).values()
+        return next((each.name for each in named if str(each.id) == name), name)
 
 
 def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
@@ -112,7 +126,8 @@ def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
         databases[database][name] = Collection(number, database, name, properties, owned, has_rules)
     collections = [each for owned in databases.values() for each in owned.values()]
     expiring = [(each, index) for each in collections for index in each.indexes if index.type == "ttl"]
-    return Catalog(version, databases, numbers, tuple(expiring))
+    syncing = frozenset(each.id for each in collections if each.waits_for_sync)
+    return Catalog(version, databases, numbers, tuple(expiring), syncing)
 
 
 def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:

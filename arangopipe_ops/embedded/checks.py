@@ -98,10 +98,11 @@ def _demand_constant(value: Expr | None, message: str) -> None:
 
 def is_constant(value: Expr | None) -> bool:
     """Whether its value is the same wherever it stands, and known once bind variables are."""
-    return all(isinstance(node, CONSTANT) and _is_deterministic(node) for node in walk(value))
+    return all(isinstance(node, CONSTANT) and is_deterministic(node) for node in walk(value))
 
 
-def _is_deterministic(node: Any) -> bool:
+def is_deterministic(node: Any) -> bool:
+    """Whether a node of the tree, without what is in it, has one value for all times."""
     function = FUNCTIONS.get(node.name) if isinstance(node, Call) else None
     return function is None or (function.deterministic and not function.in_context)
 

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import ArangoError
@@ -228,6 +228,19 @@ def _exclusive(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def flush(path: Path) -> None:
+    """Wait until what was committed to the file at `path` is on disk.
+
+    SQLite itself sees to that before it moves anything from the log to the file and begins the log anew.
+    """
+    with suppress(FileNotFoundError):
+        log = os.open(f"{path}-wal", os.O_RDONLY)
+        try:
+            os.fsync(log)
+        finally:
+            os.close(log)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

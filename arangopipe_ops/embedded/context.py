@@ -16,6 +16,20 @@ CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
 """An environment variable; if it is set, statements are refused that only a single server accepts."""
 
 
+UNCOUNTED = dict.fromkeys(
+    (
+        *("seeks", "cursorsCreated", "cursorsRearmed", "cacheHits", "cacheMisses", "httpRequests"),
+        *("peakMemoryUsage", "intermediateCommits"),
+    ),
+    0,
+)
+"""What a server counts, and what does not happen here or is not measured."""
+
+
+def is_cluster() -> bool:
+    return bool(os.environ.get(CLUSTER_VARIABLE))
+
+
 def warning(num: int, *details: object) -> dict[str, Any]:
     """As a server shows it."""
     return {"code": num, "message": ERRORS[num][1].format(*details)}
@@ -38,7 +52,9 @@ class Context:
     matched: int | None = None
     """Rows before the last top-level LIMIT, if they were asked for."""
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    require_with: bool = field(default_factory=lambda: bool(os.environ.get(CLUSTER_VARIABLE)))
+    reached: set[str] = field(default_factory=set)
+    """Collections that were read from because of the data, beyond those that the plan knows."""
+    require_with: bool = field(default_factory=is_cluster)
     """Whether traversals may read only from collections that the statement names, as in a cluster."""
 
     def warn(self, num: int, *details: object) -> None:
@@ -62,10 +78,9 @@ class Context:
             "writesIgnored": self.ignored,
             "scannedFull": self.scanned_full,
             "scannedIndex": self.scanned_index,
+            "documentLookups": self.scanned_index,
+            **UNCOUNTED,
             "filtered": self.filtered,
-            "httpRequests": 0,
             "executionTime": seconds,
-            "peakMemoryUsage": 0,
-            "intermediateCommits": 0,
         }
         return statistics if self.matched is None else statistics | {"fullCount": self.matched}

@@ -86,6 +86,7 @@ ERRORS: dict[int, tuple[int, str]] = {
     1578: (400, "disallowed dynamic call to '{}'"),
     1579: (400, "access after data-modification by {}"),
     1582: (404, "user function '{}()' not found"),
+    1584: (400, "query is not eligible for plan caching"),
     1591: (404, "query ID not found"),
     1593: (400, "{}"),
     1594: (400, "{}"),
@@ -130,10 +131,11 @@ class ArangoError(Exception):
 
 
 class RevisionConflict(ArangoError):
-    """A document is not at the revision that the caller expects."""
+    """A document is not at the revision that the caller expects; `found` says which one it is at."""
 
-    def __init__(self) -> None:
-        super().__init__(1200, message="conflict, _rev values do not match")
+    def __init__(self, found: dict[str, str], status: int | None = None) -> None:
+        super().__init__(1200, message="conflict, _rev values do not match", status=status)
+        self.found = found
 
 
 class Undefined(Exception):

@@ -6,6 +6,7 @@ declaration and bind parameter has a slot of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import islice
 from operator import itemgetter
@@ -38,13 +39,14 @@ from .tree import (
     Unary,
     Variable,
 )
-from .values import Value, is_true, to_number, to_string
+from .values import Value, is_number, is_true, to_number, to_string
 
 Frame: TypeAlias = list[Any]
 Eval: TypeAlias = Callable[[Frame], Value]
 
 ELEMENT = "*"
 COUNTS = frozenset(("LENGTH", "COUNT"))
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class Scope(Protocol):
@@ -112,12 +114,13 @@ def _index(node: Index, scope: Scope) -> Eval:
 
 
 def _item(value: Value, index: Value) -> Value:
-    """An element of an array, negative indexes from its end, or an attribute of an object."""
+    """An element of an array, negative indexes from its end, or an attribute of an object, by number or text."""
     if type(value) is dict:
-        return value.get(to_string(index))
-    if type(value) is not list:
+        name = str(int(index)) if is_number(index) else index
+        return value.get(name) if type(name) is str else None
+    if type(value) is not list or not (is_number(index) or (type(index) is str and _WHOLE.fullmatch(index))):
         return None
-    position = int(to_number(index) // 1)
+    position = int(index)
     return value[position] if -len(value) <= position < len(value) else None
 
 

@@ -122,6 +122,7 @@ class Graph:
                 self._vertices[self._known(handle)] = None
                 name, _, key = handle.partition("/")
                 by_collection.setdefault(name, []).append(key)
+        self.context.reached.update(by_collection)
         collections = self.context.transaction.catalog.database(self.context.database)
         for name, keys in by_collection.items():
             if name in collections:

@@ -26,6 +26,7 @@ from .transactions import IDLE_SECONDS, Streams
 if TYPE_CHECKING:
     from .jobs import Jobs
     from .queries import Queries
+    from .result_cache import ResultCache
     from .settings import Settings
     from .statements import Statements
 
@@ -37,12 +38,14 @@ MODULES = (
     "http_documents",
     "http_import",
     "http_cursors",
+    "http_dumps",
     "http_queries",
     "http_simple",
     "http_graphs",
     "http_graph_members",
     "http_transactions",
     "http_users",
+    "http_views",
     "http_jobs",
 )
 """Where the routes are; a row that comes first wins."""
@@ -64,8 +67,6 @@ ELSEWHERE = {
     "/_api/control_pregel": "AQL traversals",
     "/_api/traversal": "an AQL traversal",
     "/_api/aqlfunction": "AQL's own functions",
-    "/_api/query-cache": "persistent indexes",
-    "/_api/query-plan-cache": "nothing, plans are cached anyway",
     "/_admin/wal": "a request with waitForSync",
     "/_admin/backup": "a copy of the database file",
     "/_admin/cluster": "a server, by another URL",
@@ -86,6 +87,7 @@ class Database:
         self.streams = Streams(self.storage, idle_seconds)
         self.authenticator = Authenticator(self.storage)
         self.cursors: dict[str, Any] = {}
+        self.dumps: dict[str, Any] = {}
 
     @cached_property
     def queries(self) -> Queries:
@@ -98,7 +100,13 @@ class Database:
         """Everything about AQL is imported with the first statement."""
         from .statements import Statements
 
-        return Statements(self.queries)
+        return Statements(self.queries, self.results)
+
+    @cached_property
+    def results(self) -> ResultCache:
+        from .result_cache import ResultCache
+
+        return ResultCache(self.storage)
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -130,15 +138,12 @@ class Database:
             user.admit(method.upper(), rest, name)
             lower = {key.lower(): value for key, value in headers.items()} if headers else {}
             request = Request(self, name, params or {}, lower, body, user)
-            handler, arguments = _route(method.upper(), rest)
-            if request.header(TRANSACTION_HEADER) is not None and need_of(method.upper(), rest) in (DEFINE, ADMIN):
-                raise ArangoError(1653)
             mode = request.header(ASYNC_HEADER)
             if mode is not None:
-                return self._later(lambda: _answer(handler, request, arguments), user, mode)
+                return self._later(lambda: _answer(request, method.upper(), rest), user, mode)
         except ArangoError as error:
             return Response(error.status, error.body())
-        return _answer(handler, request, arguments)
+        return _answer(request, method.upper(), rest)
 
     def _later(self, work: Callable[[], Response], user: Identity, mode: str) -> Response:
         keep = mode == "store"
@@ -146,8 +151,11 @@ class Database:
         return Response(202, headers={JOB_HEADER: number} if keep else {})
 
 
-def _answer(handler: Handler, request: Request, arguments: list[str]) -> Response:
+def _answer(request: Request, method: str, path: str) -> Response:
     try:
+        handler, arguments = _route(method, path)
+        if request.header(TRANSACTION_HEADER) is not None and need_of(method, path) in (DEFINE, ADMIN):
+            raise ArangoError(1653)
         return handler(request, *arguments)
     except ArangoError as error:
         return Response(error.status, error.body())
@@ -155,7 +163,7 @@ def _answer(handler: Handler, request: Request, arguments: list[str]) -> Respons
         unencodable = ArangoError(600, message=f"invalid JSON object: text that is not Unicode: {error.reason}")
         return Response(unencodable.status, unencodable.body())
     except Exception as error:
-        _log.exception("%s failed", handler.__qualname__)
+        _log.exception("%s %s failed", method, path)
         failed = ArangoError(4, message=f"internal error: {type(error).__name__}")
         return Response(failed.status, failed.body())
 

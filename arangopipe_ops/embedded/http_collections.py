@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import wraps
 from typing import Any
+from urllib.parse import quote
 
 from . import catalog, keys, rules
 from .catalog import DOCUMENT, EDGE, Collection
 from .errors import ArangoError
 from .keys import GENERATORS, TRADITIONAL
-from .request import Request, Response, Route, success
+from .request import Handler, Request, Response, Route, success
 from .rights import WRITE
 from .storage import Transaction, parse_revision
 
@@ -22,14 +25,10 @@ DEFAULTS: dict[str, Any] = {
     "schema": None,
     "computedValues": None,
     "writeConcern": 1,
-    "replicationFactor": 1,
     "syncByRevision": True,
     "usesRevisionsAsDocumentIds": True,
-    "isDisjoint": False,
-    "isSmart": False,
     "isSmartChild": False,
     "internalValidatorType": 0,
-    "minReplicationFactor": 1,
 }
 CHANGEABLE = {"waitForSync": bool, "cacheEnabled": bool, "schema": dict, "computedValues": list}
 KEPT = {**CHANGEABLE, "keyOptions": dict, "isSystem": bool, "type": int}
@@ -48,8 +47,9 @@ def summary(collection: Collection) -> dict[str, Any]:
     }
 
 
-def details(collection: Collection) -> dict[str, Any]:
-    return DEFAULTS | collection.properties | summary(collection)
+def details(transaction: Transaction, collection: Collection) -> dict[str, Any]:
+    options = {"keyOptions": keys.shown_options(transaction.sqlite, collection)}
+    return DEFAULTS | collection.properties | options | summary(collection)
 
 
 def listing(request: Request) -> Response:
@@ -66,8 +66,7 @@ def create(request: Request) -> Response:
     properties = _checked({"type": DOCUMENT} | _kept(given, KEPT))
     with request.transaction(write=True) as transaction:
         catalog.create_collection(transaction.sqlite, transaction.catalog, request.database, name, properties)
-        created = transaction.refresh().collection(request.database, name)
-    return success(200, **details(created))
+        return success(200, **details(transaction, transaction.refresh().collection(request.database, name)))
 
 
 def _kept(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -83,8 +82,7 @@ def _checked(properties: dict[str, Any]) -> dict[str, Any]:
     """The properties as they are kept; raises 1218, 1232, 9 or 10 for what is none."""
     if properties["type"] not in (DOCUMENT, EDGE):
         raise ArangoError(1218)
-    options = {"type": TRADITIONAL, "allowUserKeys": True} | properties.get("keyOptions", {})
-    keys.check_options(options)
+    options = keys.checked_options(properties.get("keyOptions", {}))
     checked = properties | {"keyOptions": options}
     if properties.get("schema"):
         checked["schema"] = rules.checked_schema(properties["schema"])
@@ -100,7 +98,7 @@ def show(request: Request, name: str) -> Response:
 
 def show_properties(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
-        return success(200, **details(request.collection(transaction, name)))
+        return success(200, **details(transaction, request.collection(transaction, name)))
 
 
 def change_properties(request: Request, name: str) -> Response:
@@ -109,13 +107,14 @@ def change_properties(request: Request, name: str) -> Response:
         collection = request.collection(transaction, name)
         changed = _checked(collection.properties | _kept(given, CHANGEABLE) | _removed(given))
         catalog.set_properties(transaction.sqlite, collection, changed)
-        return success(200, **details(transaction.refresh().collection(request.database, name)))
+        changed_one = transaction.refresh().collection(request.database, collection.name)
+        return success(200, **details(transaction, changed_one))
 
 
 def count(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
         collection = request.collection(transaction, name)
-        return success(200, **details(collection), count=transaction.count(collection))
+        return success(200, **details(transaction, collection), count=transaction.count(collection))
 
 
 def figures(request: Request, name: str) -> Response:
@@ -124,6 +123,7 @@ def figures(request: Request, name: str) -> Response:
         size = "SELECT coalesce(sum(length(body)), 0) FROM documents WHERE collection = ?"
         (stored,) = transaction.sqlite.execute(size, (collection.id,)).fetchone()
         number = transaction.count(collection)
+        shown = details(transaction, collection)
     numbers = {
         "indexes": {"count": 1 + sum(index.id > 0 for index in collection.indexes), "size": 0},
         "documentsSize": stored,
@@ -131,13 +131,13 @@ def figures(request: Request, name: str) -> Response:
         "cacheSize": 0,
         "cacheUsage": 0,
     }
-    return success(200, **details(collection), count=number, figures=numbers)
+    return success(200, **shown, count=number, figures=numbers)
 
 
 def revision(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
         collection = request.collection(transaction, name)
-        return success(200, **details(collection), revision=_newest(transaction, collection))
+        return success(200, **details(transaction, collection), revision=_newest(transaction, collection))
 
 
 def _newest(transaction: Transaction, collection: Collection) -> str:
@@ -162,8 +162,7 @@ def checksum(request: Request, name: str) -> Response:
 def truncate(request: Request, name: str) -> Response:
     with request.transaction(write=True) as transaction:
         collection = request.collection(transaction, name, WRITE)
-        catalog.truncate(transaction.sqlite, collection)
-        transaction.forget_ids(collection)
+        transaction.truncate(collection)
     return success(200, **summary(collection))
 
 
@@ -177,9 +176,28 @@ def rename(request: Request, name: str) -> Response:
 
 
 def unchanged(request: Request, name: str) -> Response:
-    """Loading, unloading, compacting and the like: nothing to do here."""
+    """Unloading and compacting: nothing to do here."""
+    return show(request, name)
+
+
+def load(request: Request, name: str) -> Response:
+    """Nothing to do here, but to count, if the body does not say otherwise."""
+    wanted = not isinstance(request.body, dict) or request.body.get("count", True)
     with request.transaction() as transaction:
-        return success(200, **summary(request.collection(transaction, name)), result=True)
+        collection = request.collection(transaction, name)
+        counted = {"count": transaction.count(collection)} if wanted else {}
+        return success(200, **summary(collection), **counted)
+
+
+def load_indexes(request: Request, name: str) -> Response:
+    with request.transaction() as transaction:
+        request.collection(transaction, name)
+    return success(200, result=True)
+
+
+def recount(request: Request, name: str) -> Response:
+    with request.transaction() as transaction:
+        return success(200, result=True, count=transaction.count(request.collection(transaction, name)))
 
 
 def drop(request: Request, name: str) -> Response:
@@ -196,7 +214,23 @@ def shards(request: Request, name: str) -> Response:
 
 
 def key_generators(request: Request) -> Response:
-    return success(200, keyGenerators=sorted(GENERATORS))
+    return Response(200, {"keyGenerators": sorted(GENERATORS)})
+
+
+def _below(method: str, action: str, handler: Handler) -> Route:
+    """What lies below a collection's name says in a header where it was found."""
+
+    @wraps(handler)
+    def located(request: Request, name: str) -> Response:
+        response = handler(request, name)
+        path = f"/_db/{quote(request.database)}/_api/collection/{quote(name)}/{action}"
+        return replace(response, headers=response.headers | {"location": path})
+
+    return method, f"/_api/collection/{{name}}/{action}", located
+
+
+def unnamed(request: Request) -> Response:
+    raise ArangoError(400, message="expected PUT /_api/collection/<collection-name>/<action>")
 
 
 ROUTES: tuple[Route, ...] = (
@@ -204,19 +238,20 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/collection", create),
     ("GET", "/_api/collection/{name}", show),
     ("DELETE", "/_api/collection/{name}", drop),
-    ("GET", "/_api/collection/{name}/properties", show_properties),
-    ("PUT", "/_api/collection/{name}/properties", change_properties),
-    ("GET", "/_api/collection/{name}/count", count),
-    ("GET", "/_api/collection/{name}/figures", figures),
-    ("GET", "/_api/collection/{name}/revision", revision),
-    ("GET", "/_api/collection/{name}/checksum", checksum),
-    ("GET", "/_api/collection/{name}/shards", shards),
+    ("PUT", "/_api/collection", unnamed),
     ("GET", "/_api/key-generators", key_generators),
-    ("PUT", "/_api/collection/{name}/truncate", truncate),
-    ("PUT", "/_api/collection/{name}/rename", rename),
-    ("PUT", "/_api/collection/{name}/load", unchanged),
-    ("PUT", "/_api/collection/{name}/unload", unchanged),
-    ("PUT", "/_api/collection/{name}/compact", unchanged),
-    ("PUT", "/_api/collection/{name}/recalculateCount", unchanged),
-    ("PUT", "/_api/collection/{name}/loadIndexesIntoMemory", unchanged),
+    _below("GET", "properties", show_properties),
+    _below("PUT", "properties", change_properties),
+    _below("GET", "count", count),
+    _below("GET", "figures", figures),
+    _below("GET", "revision", revision),
+    _below("GET", "checksum", checksum),
+    _below("GET", "shards", shards),
+    _below("PUT", "truncate", truncate),
+    _below("PUT", "rename", rename),
+    _below("PUT", "load", load),
+    _below("PUT", "unload", unchanged),
+    _below("PUT", "compact", unchanged),
+    _below("PUT", "recalculateCount", recount),
+    _below("PUT", "loadIndexesIntoMemory", load_indexes),
 )

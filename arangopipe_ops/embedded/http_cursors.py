@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ArangoError
-from .executor import Plan, Result
 from .http_queries import explained
 from .request import Request, Response, Route, shaped, success
-from .statements import QueryOptions, parsed
+from .statements import Answer, Asking, QueryOptions, parsed
 
 DEFAULT_BATCH = 1000
 DEFAULT_SECONDS = 30.0
-OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int}
-OPTION_TYPES |= {"allowRetry": bool, "stream": bool}
+OPTION_TYPES = {"fullCount": bool, "failOnWarning": bool, "maxRuntime": float, "memoryLimit": int, "allowRetry": bool}
+OPTION_TYPES |= {"cache": bool, "stream": bool, "optimizer": dict, "usePlanCache": bool}
 BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float, "count": bool, "memoryLimit": int}
 _numbers = itertools.count(time.time_ns())
 
@@ -59,13 +59,15 @@ class Cursor:
 
 
 def execute(request: Request) -> Response:
-    return answer(request, request.object())
+    if not request.raw:
+        raise ArangoError(1502)
+    return first_batch(request, request.object())
 
 
-def answer(request: Request, asked: dict[str, Any]) -> Response:
-    """The first batch of a statement's result; the body of a request for a cursor is what is `asked`."""
+def first_batch(request: Request, given: dict[str, Any]) -> Response:
+    """Of a statement's result; `given` is what the body of a request for a cursor is."""
     started = time.perf_counter()
-    given = shaped(asked, query=str, **BODY_TYPES)
+    given = shaped(given, query=str, **BODY_TYPES)
     text = given.get("query")
     if not text or not text.strip():
         raise ArangoError(1502)
@@ -76,12 +78,13 @@ def answer(request: Request, asked: dict[str, Any]) -> Response:
     prepared = time.perf_counter()
     parsed(text)
     phases = {"initializing": prepared - started, "parsing": time.perf_counter() - prepared}
-    result = request.file.statements.run(request, text, given.get("bindVars") or {}, _options(given, options))
-    envelope = _envelope(request, given, options, result, phases)
+    asked = Asking(request, text, given.get("bindVars") or {}, _options(given, options))
+    answer = request.file.statements.run(asked)
+    envelope = _envelope(asked, given, options, answer, phases)
     seconds = float(given.get("ttl") or DEFAULT_SECONDS)
     owner = (request.database, request.user.name)
     retry = bool(options.get("allowRetry"))
-    return _first(request, Cursor(owner, result.values, batch_size, envelope, seconds, retry))
+    return _first(request, Cursor(owner, answer.values, batch_size, envelope, seconds, retry))
 
 
 def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
@@ -90,27 +93,35 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
         bool(options.get("failOnWarning")),
         float(options.get("maxRuntime") or 0),
         int(given.get("memoryLimit") or options.get("memoryLimit") or 0),
+        options.get("cache"),
+        bool(options.get("stream")),
+        bool(given.get("count")),
+        json.dumps(options["optimizer"]) if options.get("optimizer") else "",
+        bool(options.get("usePlanCache")),
     )
 
 
 def _envelope(
-    request: Request, given: dict[str, Any], options: dict[str, Any], result: Result, phases: dict[str, float]
+    asked: Asking, given: dict[str, Any], options: dict[str, Any], answer: Answer, phases: dict[str, float]
 ) -> dict[str, Any]:
     """What every batch of a result carries along; the measurement of single nodes is not there.
 
     The results of streams are not counted.
     """
-    statistics = result.context.statistics(result.seconds)
-    extra: dict[str, Any] = {"warnings": result.context.warnings, "stats": statistics}
-    level = int(options.get("profile") or 0)
+    statistics = answer.statistics
+    if options.get("fullCount"):
+        statistics.setdefault("fullCount", len(answer.values))
+    extra: dict[str, Any] = {"warnings": answer.warnings, "stats": statistics}
+    level = 0 if answer.cached else int(options.get("profile") or 0)
     if level:
-        extra["profile"] = phases | {"executing": result.seconds}
+        extra["profile"] = phases | {"executing": answer.seconds}
     if level > 1:
-        plan: Plan = request.file.statements.plan(request, given["query"], given.get("bindVars") or {})
-        extra["plan"] = explained(plan, parsed(given["query"]).writes)
-        statistics["nodes"] = []
-    counted = {"count": len(result.values)} if given.get("count") and not options.get("stream") else {}
-    return {**counted, "cached": False, "extra": extra}
+        plan, _ = asked.request.file.statements.plan(asked._replace(options=QueryOptions()))
+        extra["plan"] = explained(plan, parsed(asked.text).writes)
+        answer.statistics["nodes"] = []
+    counted = {"count": len(answer.values)} if given.get("count") and not asked.options.stream else {}
+    known = {"planCacheKey": answer.plan_key} if answer.plan_key is not None else {}
+    return {**counted, **known, "cached": answer.cached, "extra": extra}
 
 
 def _first(request: Request, cursor: Cursor) -> Response:
@@ -162,8 +173,13 @@ def close(request: Request, number: str) -> Response:
     return success(202, id=number)
 
 
+def unnamed(request: Request) -> Response:
+    raise ArangoError(400, message="expecting POST /_api/cursor/<cursor-id>")
+
+
 ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/cursor", execute),
+    ("PUT", "/_api/cursor", unnamed),
     ("POST", "/_api/cursor/{id}", more),
     ("PUT", "/_api/cursor/{id}", more),
     ("POST", "/_api/cursor/{id}/{batch}", batch),

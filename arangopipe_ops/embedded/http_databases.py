@@ -11,9 +11,6 @@ from .request import Request, Response, Route, shaped, success
 from .rights import NONE, WRITE
 from .storage import Transaction
 
-OPTIONS = {"sharding": "", "replicationFactor": 1, "writeConcern": 1}
-"""What a database of one file is, whatever is asked for."""
-
 
 def names(request: Request) -> Response:
     _only_in_system(request)
@@ -33,7 +30,7 @@ def current(request: Request) -> Response:
     system = request.database == catalog.SYSTEM
     path = str(request.file.storage.path)
     result = {"id": str(number), "name": request.database, "path": path, "isSystem": system}
-    return success(200, result=result | OPTIONS)
+    return success(200, result=result)
 
 
 def create(request: Request) -> Response:

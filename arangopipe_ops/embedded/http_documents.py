@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
 from .request import Request, Response, Route, success
 from .rights import WRITE
+from .rules import REPLACE, UPDATE
 from .storage import Document, Transaction, WriteOptions, Written
 from .writes import OVERWRITE_MODES
 
@@ -19,7 +21,10 @@ Change = Callable[[Transaction, Collection, Any], Written]
 
 
 def get(request: Request, name: str, key: str) -> Response:
-    document = read(request, name, key)
+    try:
+        document = read(request, name, key)
+    except RevisionConflict as error:
+        return _unexpected(error)
     if request.header("if-none-match") == document["_rev"]:
         return Response(304, headers={"etag": _etag(document)})
     return Response(200, document, {"etag": _etag(document)})
@@ -31,25 +36,32 @@ def head(request: Request, name: str, key: str) -> Response:
 
 
 def read(request: Request, name: str, key: str) -> Document:
-    """Raises 1202 if there is no such document, 1200 (412) if it is not at the revision of If-Match."""
+    """Raises 1202 if there is no such document, `RevisionConflict` if it is not at the revision of If-Match."""
     with request.transaction() as transaction:
         collection = request.collection(transaction, name)
         document = transaction.get(collection, key)
     if document is None:
         raise ArangoError(1202, message=f"document not found: {name}/{key}")
     if request.header("if-match") not in (None, document["_rev"]):
-        raise ArangoError(1200, status=412, message="conflict, _rev values do not match")
+        raise RevisionConflict({name: document[name] for name in ("_id", "_key", "_rev")}, 412)
     return document
 
 
-def _etag(document: Document) -> str:
+def _etag(document: Mapping[str, Any]) -> str:
     return f'"{document["_rev"]}"'
 
 
+def _unexpected(error: RevisionConflict) -> Response:
+    """412, with the revision that is there."""
+    failed = ArangoError(error.num, status=412, message=error.message)
+    return Response(failed.status, failed.body() | error.found, {"etag": _etag(error.found)})
+
+
 def options_of(request: Request) -> WriteOptions:
-    mode = request.params.get("overwriteMode") or ("replace" if request.flag("overwrite") else "conflict")
+    """A server passes over an `overwriteMode` that it does not know."""
+    mode = request.params.get("overwriteMode")
     if mode not in OVERWRITE_MODES:
-        raise ArangoError(10, message=f"bad parameter: overwriteMode {mode!r}")
+        mode = "replace" if request.flag("overwrite") else "conflict"
     return WriteOptions(
         str(mode),
         request.flag("keepNull", True),
@@ -87,31 +99,27 @@ def _named(request: Request) -> str:
 def replace_many(request: Request, name: str) -> Response:
     if request.flag("onlyget"):
         return _get_many(request, name)
-    return _write(request, name, _replacement(options_of(request)))
-
-
-def replace_one(request: Request, name: str, key: str) -> Response:
-    change = _replacement(options_of(request), key, request.header("if-match"))
-    return _write(request, name, change)
-
-
-def _replacement(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.replace(
-        collection, key or _key_in(value), value, options, rev
-    )
+    return _write(request, name, _change(REPLACE, request))
 
 
 def update_many(request: Request, name: str) -> Response:
-    return _write(request, name, _patch(options_of(request)))
+    return _write(request, name, _change(UPDATE, request))
+
+
+def replace_one(request: Request, name: str, key: str) -> Response:
+    return _write(request, name, _change(REPLACE, request, key))
 
 
 def update_one(request: Request, name: str, key: str) -> Response:
-    return _write(request, name, _patch(options_of(request), key, request.header("if-match")))
+    return _write(request, name, _change(UPDATE, request, key))
 
 
-def _patch(options: WriteOptions, key: str | None = None, rev: str | None = None) -> Change:
-    return lambda transaction, collection, value: transaction.update(
-        collection, key or _key_in(value), value, options, rev
+def _change(event: str, request: Request, key: str | None = None) -> Change:
+    """Of one document by its key and the revision of If-Match, or of each by what it says itself."""
+    options = options_of(request)
+    rev = request.header("if-match") if key is not None else None
+    return lambda transaction, collection, value: transaction.change(
+        event, collection, key or _key_in(value), value, options, rev
     )
 
 
@@ -139,18 +147,36 @@ def _key_in(value: Any) -> str:
 
 
 def _write(request: Request, name: str, change: Change, on_disk: int = 201) -> Response:
+    try:
+        return _written(request, name, change, on_disk)
+    except RevisionConflict as error:
+        return _unexpected(error)
+
+
+def _written(request: Request, name: str, change: Change, on_disk: int) -> Response:
     """Apply `change` to the body, or to each of its elements; for these, errors are part of the answer."""
     with request.transaction(write=True) as transaction:
         collection = request.collection(transaction, name, WRITE)
         if isinstance(request.body, list):
             results = [_attempt(request, change, transaction, collection, value) for value in request.body]
-            return _many(request, results, on_disk)
-        try:
-            written = change(transaction, collection, request.body)
-        except RevisionConflict as error:
-            raise ArangoError(1200, status=412, message=error.message) from error
+            written_to = any("error" not in result for result in results)
+            return _many(request, results, on_disk if waits_for_sync(request, collection, written_to) else 202)
+        written = change(transaction, collection, request.body)
         result = outcome(request, transaction, collection, written, _key_or_none(request.body))
-    return Response(on_disk if request.flag("waitForSync") else 202, result)
+        status = on_disk if waits_for_sync(request, collection) else 202
+        return Response(status, result, _whereabouts(request, result))
+
+
+def waits_for_sync(request: Request, collection: Collection, written_to: bool = True) -> bool:
+    """Whether the answer came after the write was on disk: a collection waits only for what was written to it."""
+    return request.flag("waitForSync") or (written_to and collection.waits_for_sync)
+
+
+def _whereabouts(request: Request, result: dict[str, Any]) -> dict[str, str]:
+    if not result:
+        return {}
+    path = f"/_db/{quote(request.database)}/_api/document/{quote(result['_id'])}"
+    return {"etag": _etag(result), "location": path}
 
 
 def _key_or_none(value: Any) -> str | None:
@@ -166,11 +192,11 @@ def _attempt(
         return {"error": True, "errorNum": error.num, "errorMessage": error.message}
 
 
-def _many(request: Request, results: list[dict[str, Any]], on_disk: int) -> Response:
+def _many(request: Request, results: list[dict[str, Any]], status: int) -> Response:
     errors = Counter(str(result["errorNum"]) for result in results if result.get("error"))
     shown = [result for result in results if result.get("error")] if request.flag("silent") else results
     headers = {"x-arango-error-codes": json.dumps(errors)} if errors else {}
-    return Response(on_disk if request.flag("waitForSync") else 202, shown, headers)
+    return Response(status, shown, headers)
 
 
 def outcome(
@@ -205,7 +231,7 @@ def _found(transaction: Transaction, collection: Collection, value: Any) -> dict
 
 
 def edges_of(request: Request, name: str) -> Response:
-    """The edges of a vertex. Manual: develop/http-api/graphs/edges."""
+    """The edges of a vertex, those that leave it first. Manual: develop/http-api/graphs/edges."""
     vertex, direction = str(request.params.get("vertex", "")), request.params.get("direction", "any")
     wanted = {"in": ("_to",), "out": ("_from",)}.get(str(direction), ("_from", "_to"))
     with request.transaction() as transaction:
@@ -213,9 +239,12 @@ def edges_of(request: Request, name: str) -> Response:
         owners = {index.id: name for index in collection.indexes if index.type == "edge" and index.fields[0] in wanted}
         if not owners:
             raise ArangoError(1218, message=f"collection type invalid: '{name}' is not an edge collection")
-        found = {edge["_id"]: edge for _, edge in transaction.edges(owners, [vertex])}
-    stats = {"scannedIndex": len(found), "filtered": 0, "writesExecuted": 0, "writesIgnored": 0}
-    return success(200, edges=list(found.values()), stats=stats)
+        leaving = {index.id for index in collection.indexes if index.fields[0] == "_from"}
+        found = sorted(transaction.edges(owners, [vertex]), key=lambda each: each[0] not in leaving)
+    edges = {edge["_id"]: edge for _, edge in found}
+    stats = {"scannedIndex": len(edges), "documentLookups": len(edges)}
+    nothing = dict.fromkeys(("scannedFull", "seeks", "filtered", "httpRequests", "writesExecuted", "writesIgnored"), 0)
+    return success(200, edges=list(edges.values()), stats=stats | nothing)
 
 
 ROUTES: tuple[Route, ...] = (

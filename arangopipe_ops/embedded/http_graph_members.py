@@ -11,6 +11,7 @@ from .errors import ArangoError, RevisionConflict
 from .http_graphs import graphs_of, load, vertex_collections_of
 from .request import Request, Response, Route, success
 from .rights import READ, WRITE
+from .rules import REPLACE, UPDATE
 from .storage import Transaction, Written
 
 
@@ -55,32 +56,21 @@ def get(kind: str) -> Callable[..., Response]:
 
 def insert(kind: str) -> Callable[..., Response]:
     def handler(request: Request, name: str, collection: str) -> Response:
-        def change(transaction: Transaction, member: Collection) -> Written:
+        def write(transaction: Transaction, member: Collection) -> Written:
             return transaction.insert(member, request.object())
 
-        return _write(request, name, kind, collection, change)
+        return _write(request, name, kind, collection, write)
 
     return handler
 
 
-def replace(kind: str) -> Callable[..., Response]:
+def change(kind: str, event: str) -> Callable[..., Response]:
     def handler(request: Request, name: str, collection: str, key: str) -> Response:
-        def change(transaction: Transaction, member: Collection) -> Written:
+        def write(transaction: Transaction, member: Collection) -> Written:
             options = http_documents.options_of(request)
-            return transaction.replace(member, key, request.object(), options, request.header("if-match"))
+            return transaction.change(event, member, key, request.object(), options, request.header("if-match"))
 
-        return _write(request, name, kind, collection, change)
-
-    return handler
-
-
-def update(kind: str) -> Callable[..., Response]:
-    def handler(request: Request, name: str, collection: str, key: str) -> Response:
-        def change(transaction: Transaction, member: Collection) -> Written:
-            options = http_documents.options_of(request)
-            return transaction.update(member, key, request.object(), options, request.header("if-match"))
-
-        return _write(request, name, kind, collection, change)
+        return _write(request, name, kind, collection, write)
 
     return handler
 
@@ -90,25 +80,26 @@ def _write(
     name: str,
     kind: str,
     collection: str,
-    change: Callable[[Transaction, Collection], Written],
+    write: Callable[[Transaction, Collection], Written],
 ) -> Response:
     with request.transaction(write=True) as transaction:
         member = _member(request, transaction, name, kind, collection, WRITE)
         if kind == "edge":
             _check_ends(request, transaction, name, collection, request.body)
-        old, new = _conditionally(change, transaction, member)
+        old, new = _conditionally(write, transaction, member)
     shown = {key: new[key] for key in ("_id", "_key", "_rev")} if new else {}
     revision = {"_oldRev": old["_rev"]} if old else {}
     images = {"new": new} if request.flag("returnNew") else {}
     images |= {"old": old} if request.flag("returnOld") else {}
-    return success(201 if request.flag("waitForSync") else 202, **{kind: shown | revision}, **images)
+    status = 201 if http_documents.waits_for_sync(request, member) else 202
+    return success(status, **{kind: shown | revision}, **images)
 
 
 def _conditionally(
-    change: Callable[[Transaction, Collection], Written], transaction: Transaction, member: Collection
+    write: Callable[[Transaction, Collection], Written], transaction: Transaction, member: Collection
 ) -> Written:
     try:
-        return change(transaction, member)
+        return write(transaction, member)
     except RevisionConflict as error:
         raise ArangoError(1200, status=412, message=error.message) from error
 
@@ -118,7 +109,7 @@ def remove(kind: str) -> Callable[..., Response]:
         with request.transaction(write=True) as transaction:
             member = _member(request, transaction, name, kind, collection, WRITE)
             rev = request.header("if-match")
-            old, _ = _conditionally(lambda write, owner: write.remove(owner, key, rev), transaction, member)
+            old, _ = _conditionally(lambda within, owner: within.remove(owner, key, rev), transaction, member)
             if kind == "vertex" and old is not None:
                 _remove_edges(request, transaction, old["_id"])
         images = {"old": old} if request.flag("returnOld") else {}
@@ -142,8 +133,8 @@ def _member_routes(kind: str) -> tuple[Route, ...]:
     return (
         ("POST", f"/_api/gharial/{{graph}}/{kind}/{{collection}}", insert(kind)),
         ("GET", one, get(kind)),
-        ("PUT", one, replace(kind)),
-        ("PATCH", one, update(kind)),
+        ("PUT", one, change(kind, REPLACE)),
+        ("PATCH", one, change(kind, UPDATE)),
         ("DELETE", one, remove(kind)),
     )
 

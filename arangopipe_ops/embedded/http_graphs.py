@@ -11,6 +11,7 @@ from . import catalog
 from .catalog import DOCUMENT, EDGE, GRAPHS, Collection
 from .errors import ArangoError
 from .request import Request, Response, Route, success
+from .rules import REPLACE
 from .storage import Document, Transaction
 
 Definition: TypeAlias = dict[str, Any]
@@ -28,17 +29,19 @@ def load(request: Request, transaction: Transaction, name: str) -> Document:
 
 
 def _store(request: Request, transaction: Transaction, graph: Document) -> Document:
-    _, new = transaction.replace(graphs_of(request, transaction), graph["_key"], graph)
+    _, new = transaction.change(REPLACE, graphs_of(request, transaction), graph["_key"], graph)
     catalog.bump(transaction.sqlite)  # plans know the edge collections of the graphs they walk
     return new or {}
 
 
 def _shown(graph: Document) -> dict[str, Any]:
-    return {"name": graph["_key"], "isSmart": False, "isDisjoint": False, **graph}
+    return {"name": graph["_key"], **graph}
 
 
 def _changed(status: int, graph: Document) -> Response:
-    return success(status, graph=_shown(graph))
+    response = success(status, graph=_shown(graph))
+    response.headers["etag"] = graph["_rev"]
+    return response
 
 
 def listing(request: Request) -> Response:
@@ -49,7 +52,7 @@ def listing(request: Request) -> Response:
 
 def show(request: Request, name: str) -> Response:
     with request.transaction() as transaction:
-        return _changed(200, load(request, transaction, name))
+        return success(200, graph=_shown(load(request, transaction, name)))
 
 
 def create(request: Request) -> Response:

@@ -3,44 +3,72 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from .catalog import Collection
-from .errors import ArangoError
+from .errors import ERRORS, ArangoError
 from .request import Request, Response, Route
 from .rights import WRITE
 from .storage import Transaction, WriteOptions, Written
-from .values import parse
+from .values import dump_json, parse
 
 LINES, AUTO = "documents", "auto"
 KINDS = (LINES, AUTO, "array", "list")
 """With any other type, or none, the body is a table."""
+LONGEST = 255
+"""How many characters of a document its error shows."""
 DUPLICATES = {"error": "conflict", "update": "update", "replace": "replace", "ignore": "ignore"}
 """How the parameter `onDuplicate` is called elsewhere."""
 
 
 def import_documents(request: Request) -> Response:
     options = _options(request)
-    counts: Counter[str] = Counter(created=0, errors=0, empty=0, updated=0, ignored=0)
+    values, empty = _values(request)
+    counts: Counter[str] = Counter(created=0, errors=0, empty=empty, updated=0, ignored=0)
     errors: list[str] = []
-    values = _values(request)
     with request.transaction(write=True) as transaction:
         collection = request.collection(transaction, str(request.params.get("collection")), WRITE)
         if request.flag("overwrite"):
             _empty(transaction, collection)
-        for position, value in enumerate(values):
+        accepted: list[Any] = []
+        for position, value in enumerate(values, start=1):
+            complaint = _complaint(collection, value)
+            if complaint is None:
+                accepted.append(_prefixed(request, value))
+            else:
+                _note(
+                    request, errors, ArangoError(1233 if isinstance(value, dict) else 600), position, complaint, value
+                )
+        for position, value in enumerate(accepted):
             try:
-                written = transaction.insert(collection, _prefixed(request, value), options)
-                counts[_kind(written)] += 1
+                counts[_kind(transaction.insert(collection, value, options))] += 1
             except ArangoError as error:
-                message = f"at position {position}: {error.message}"
-                if request.flag("complete"):
-                    raise ArangoError(error.num, message=message) from error
-                counts["errors"] += 1
-                errors.append(message)
-    details = {"details": errors} if request.flag("details") else {}
-    return Response(201, {"error": False, **counts, **details})
+                _note(request, errors, error, position, f"creating document failed with error '{_brief(error)}'", value)
+    counts["errors"] = len(errors)
+    return Response(201, {"error": False, **counts, **({"details": errors} if request.flag("details") else {})})
+
+
+def _complaint(collection: Collection, value: Any) -> str | None:
+    """What is wrong with a value at first sight."""
+    if not isinstance(value, dict):
+        return "invalid JSON type (expecting object)"
+    if collection.is_edge and not {"_from", "_to"} <= value.keys():
+        return "missing '_from' or '_to' attribute"
+    return None
+
+
+def _note(request: Request, errors: list[str], error: ArangoError, position: int, complaint: str, value: Any) -> None:
+    """Raises the error if the import is to be complete. Positions of what is wrong at first sight begin at 1."""
+    if request.flag("complete"):
+        raise ArangoError(error.num, message=_brief(error)) from error
+    shown = dump_json(value)
+    shown = f"{shown[:LONGEST]}..." if len(shown) > LONGEST else shown
+    errors.append(f"at position {position}: {complaint}, offending document: {shown}")
+
+
+def _brief(error: ArangoError) -> str:
+    """An error's text without what it is about."""
+    return ERRORS[error.num][1].partition(" {")[0]
 
 
 def _options(request: Request) -> WriteOptions:
@@ -50,15 +78,20 @@ def _options(request: Request) -> WriteOptions:
     return WriteOptions(DUPLICATES[wanted])
 
 
-def _values(request: Request) -> list[Any]:
-    """The documents: an array, or one to a line, or a table: names of attributes and then values."""
+def _values(request: Request) -> tuple[list[Any], int]:
+    """The documents: an array, or one to a line, or a table: names of attributes and then values.
+
+    Also how many lines are empty.
+    """
     kind = request.params.get("type")
     text = request.raw
     lines = kind == LINES or (kind == AUTO and not _text(text).lstrip().startswith("["))
     if isinstance(text, (str, bytes)) and (lines or kind not in KINDS):
-        rows = list(_lines(_text(text)))
-        return rows if lines else _table(rows)
-    return request.array()
+        rows, empty = _lines(_text(text))
+        return (rows if lines else _table(rows)), empty
+    if not isinstance(request.body, list):
+        raise ArangoError(400, message="expecting a JSON array in the request")
+    return request.body, 0
 
 
 def _text(raw: Any) -> str:
@@ -68,13 +101,16 @@ def _text(raw: Any) -> str:
         raise ArangoError(600, message=f"invalid JSON object: {error}") from None
 
 
-def _lines(text: str) -> Iterator[Any]:
-    return (parse(line) for line in text.splitlines() if line.strip())
+def _lines(text: str) -> tuple[list[Any], int]:
+    """Lines end in line feeds only: other line separators of Unicode may stand in JSON's strings."""
+    lines = text.removesuffix("\n").split("\n")
+    full = [line for line in lines if line.strip()]
+    return [parse(line) for line in full], len(lines) - len(full)
 
 
 def _table(rows: list[Any]) -> list[Any]:
     if not rows or not all(isinstance(row, list) for row in rows):
-        raise ArangoError(400, message="bad parameter: without a type the lines of an import are arrays")
+        raise ArangoError(400, message="no JSON array found: without a type the lines of an import are arrays")
     names, *values = rows
     return [{str(name): value for name, value in zip(names, row, strict=False)} for row in values]
 

@@ -29,7 +29,8 @@ def _shown_indexes(collection: Collection) -> list[dict[str, Any]]:
 
 
 def _shown(collection: Collection, index: Index) -> dict[str, Any]:
-    return {"id": f"{collection.name}/{index.id}", "selectivityEstimate": 1.0, **index.definition}
+    estimate = {"selectivityEstimate": 1.0} if index.definition.get("estimates", True) else {}
+    return {"id": f"{collection.name}/{index.id}", **estimate, **index.definition}
 
 
 def list_indexes(request: Request) -> Response:
@@ -64,6 +65,7 @@ def create_index(request: Request) -> Response:
         if existing is not None:
             return success(200, **_shown(collection, existing), isNewlyCreated=False)
         _check_name(collection, definition["name"])
+        _check_only(collection, definition)
         number = catalog.insert_index(transaction.sqlite, collection.id, definition)
         collection = transaction.refresh().collection(request.database, collection.name)
         index = next(each for each in collection.indexes if each.id == number)
@@ -74,6 +76,11 @@ def create_index(request: Request) -> Response:
 def _check_name(collection: Collection, name: str) -> None:
     if name == PRIMARY["name"] or any(index.name == name for index in collection.indexes):
         raise ArangoError(1207, message=f"duplicate name: index '{name}' exists")
+
+
+def _check_only(collection: Collection, definition: dict[str, Any]) -> None:
+    if definition["type"] == "ttl" and any(index.type == "ttl" for index in collection.indexes):
+        raise ArangoError(10, message="bad parameter: there can only be one ttl index per collection")
 
 
 def _same(index: Index, definition: dict[str, Any]) -> bool:
@@ -89,14 +96,18 @@ def _definition(given: dict[str, Any], collection: Collection) -> dict[str, Any]
         "type": kind,
         "fields": _fields(given.get("fields")),
         "unique": bool(given.get("unique", False)),
-        "sparse": bool(given.get("sparse", kind == "ttl")),
-        "deduplicate": bool(given.get("deduplicate", True)),
-        "estimates": bool(given.get("estimates", True)),
-        "cacheEnabled": bool(given.get("cacheEnabled", False)),
+        **_ordered(given),
         **_expiry(given),
         **_inverted(given),
     }
     return {**unnamed, "name": given.get("name") or _unused_name(collection)}
+
+
+def _ordered(given: dict[str, Any]) -> dict[str, bool]:
+    if given.get("type") == "ttl":
+        return {"sparse": True, "estimates": False}
+    assumed = {"sparse": False, "deduplicate": True, "estimates": True, "cacheEnabled": False}
+    return {name: bool(given.get(name, value)) for name, value in assumed.items()}
 
 
 def _fields(given: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import ArangoError
 from .jobs import DONE, PENDING
-from .request import JOB_HEADER, Request, Response, Route, success
+from .request import JOB_HEADER, Request, Response, Route
 
 DEFAULT_COUNT = 100
 
@@ -41,11 +41,16 @@ def forget(request: Request, number: str) -> Response:
         request.file.jobs.forget_before(request.number("stamp"), request.user.name)
     else:
         request.file.jobs.forget(number, request.user.name)
-    return success(200, result=True)
+    return Response(200, {"result": True})
+
+
+def unnamed(request: Request) -> Response:
+    raise ArangoError(400, message="bad parameter: expecting the id of a job")
 
 
 ROUTES: tuple[Route, ...] = (
     ("GET", "/_api/job/{id}", show),
+    ("PUT", "/_api/job", unnamed),
     ("PUT", "/_api/job/{id}", take),
     ("PUT", "/_api/job/{id}/cancel", cancel),
     ("DELETE", "/_api/job/{id}", forget),

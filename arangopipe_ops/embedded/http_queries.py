@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,24 @@ from .context import warning
 from .errors import ArangoError
 from .executor import Plan
 from .explain import Node, nodes_of
+from .plan_cache import Asked
 from .queries import SECONDS, TRACKING
 from .request import Request, Response, Route, shaped, success
-from .statements import parsed
+from .result_cache import MODES, OFF
+from .statements import Asking, QueryOptions, parsed
+
+USE_INDEXES = "use-indexes"
+RULES = {USE_INDEXES: "Look documents up in an index, also for ranges and the order of the result."}
+"""What the planner does that a server's optimizer has a name for."""
+EXPLAIN_TYPES = {"allPlans": bool, "failOnWarning": bool, "optimizer": dict, "usePlanCache": bool, "fullCount": bool}
+RULE_FLAGS = dict.fromkeys(
+    ("hidden", "clusterOnly", "canBeDisabled", "canCreateAdditionalPlans", "disabledByDefault", "enterpriseOnly"), False
+)
+
+
+def rules(request: Request) -> Response:
+    shown = [{"name": name, "description": text, "flags": RULE_FLAGS} for name, text in RULES.items()]
+    return Response(200, shown)
 
 
 def parse(request: Request) -> Response:
@@ -20,7 +36,7 @@ def parse(request: Request) -> Response:
     statement = parsed(text)
     names = sorted(statement.parameters.names)
     collections = sorted({clause.name for clause in statement.query.collections})
-    return success(200, parsed=True, collections=collections, bindVars=names, ast=[])
+    return success(200, parsed=True, collections=collections, bindVars=names, ast=[], warnings=[])
 
 
 def _text(given: dict[str, Any]) -> str:
@@ -33,9 +49,10 @@ def _text(given: dict[str, Any]) -> str:
 def explain(request: Request) -> Response:
     given = request.object(bindVars=dict, options=dict)
     text = _text(given)
-    options = shaped(given.get("options") or {}, allPlans=bool, failOnWarning=bool)
+    options = shaped(given.get("options") or {}, **EXPLAIN_TYPES)
     started = time.perf_counter()
-    planned = request.file.statements.plan(request, text, given.get("bindVars") or {})
+    asked = Asking(request, text, given.get("bindVars") or {}, _planning(options))
+    planned, key = request.file.statements.plan(asked)
     if options.get("failOnWarning") and planned.warnings:
         raise ArangoError(*planned.warnings[0])
     plan = explained(planned, parsed(text).writes)
@@ -44,8 +61,17 @@ def explain(request: Request) -> Response:
     if options.get("profile") == 2:
         stats["rules"] = {}
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
+    shown |= {"planCacheKey": key} if key is not None else {}
     warnings = [warning(*each) for each in planned.warnings]
-    return success(200, **shown, cacheable=not parsed(text).writes, warnings=warnings, stats=stats)
+    return success(200, **shown, cacheable=parsed(text).is_cacheable, warnings=warnings, stats=stats)
+
+
+def _planning(options: dict[str, Any]) -> QueryOptions:
+    wanted = bool(options.get("usePlanCache"))
+    if wanted and options.get("allPlans"):
+        raise ArangoError(1584)
+    full_count = bool(options.get("fullCount"))
+    return QueryOptions(full_count, optimizer=json.dumps(options.get("optimizer") or {}), plan_cache=wanted)
 
 
 def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
@@ -53,7 +79,7 @@ def explained(plan: Plan, modifies: bool) -> dict[str, Any]:
     nodes = nodes_of(plan.block)
     return {
         "nodes": nodes,
-        "rules": ["use-indexes"] if any(node["type"] == "IndexNode" for node in _all_nodes(nodes)) else [],
+        "rules": [USE_INDEXES] if any(node["type"] == "IndexNode" for node in _all_nodes(nodes)) else [],
         "collections": [{"name": name, "type": mode} for name, mode in sorted(plan.collections.items())],
         "variables": [{"id": slot, "name": name} for slot, name in enumerate(plan.variables, start=1)],
         "estimatedCost": float(len(nodes)),
@@ -104,40 +130,66 @@ def kill(request: Request, number: str) -> Response:
 
 
 def plans(request: Request) -> Response:
-    """The cached plans, by their statements."""
-    cached = request.file.statements.cached(request.database)
-    return Response(200, [{"query": text, "bindVars": {}, "fullCount": False} for text in cached])
+    """The plans that were asked for to be cached, but of collections that are hidden from the user."""
+    with request.transaction() as transaction:
+        hidden = request.user.hidden(transaction.catalog, request.database)
+        asked = request.file.statements.asked.entries(transaction.catalog.version, request.database)
+    visible = [(key, each) for key, each in asked if hidden.isdisjoint(each.plan.collections)]
+    return Response(200, [each.shown(key, _size(each)) for key, each in visible])
+
+
+def _size(asked: Asked) -> int:
+    """What the statement and its explained plan take as text, which is less than what they take in memory."""
+    return len(asked.text) + len(json.dumps(explained(asked.plan, parsed(asked.text).writes)))
 
 
 def forget_plans(request: Request) -> Response:
-    request.file.statements.forget(request.database)
+    request.file.statements.forget_plans(request.database)
     return success(200)
 
 
-RESULT_CACHE = {"mode": "off", "maxResults": 0, "maxResultsSize": 0, "maxEntrySize": 0, "includeSystem": False}
+RESULT_CACHE = {
+    "mode": ("mode", str),
+    "maxResults": ("max_results", int),
+    "maxResultsSize": ("max_results_size", int),
+    "maxEntrySize": ("max_entry_size", int),
+    "includeSystem": ("include_system", bool),
+}
+"""Property of the results cache -> its name and type here."""
 
 
 def result_cache(request: Request) -> Response:
-    """Results are never cached here, and this says so."""
-    return Response(200, RESULT_CACHE)
+    properties = request.file.results.properties
+    return Response(200, {name: getattr(properties, ours) for name, (ours, _) in RESULT_CACHE.items()})
 
 
 def change_result_cache(request: Request) -> Response:
-    if request.object(mode=str).get("mode", "off") != "off":
-        raise ArangoError(9, message="not implemented: results are not cached here, use persistent indexes")
+    given = request.object(**{name: kind for name, (_, kind) in RESULT_CACHE.items()})
+    changes = {ours: given[name] for name, (ours, _) in RESULT_CACHE.items() if given.get(name) is not None}
+    if changes.get("mode", OFF) not in MODES:
+        raise ArangoError(10, message=f"bad parameter: 'mode' has to be one of {', '.join(MODES)}")
+    if any(isinstance(value, int) and value < 0 for value in changes.values()):
+        raise ArangoError(10, message="bad parameter: limits of the results cache cannot be negative")
+    request.file.results.configure(changes)
     return result_cache(request)
 
 
 def cached_results(request: Request) -> Response:
-    return Response(200, [])
+    """Those that were read from nothing that is hidden from the user."""
+    with request.transaction() as transaction:
+        entries = request.file.results.entries(transaction.stamp, request.database)
+        hidden = request.user.hidden(transaction.catalog, request.database)
+    return Response(200, [kept.shown(key) for key, kept in entries if hidden.isdisjoint(kept.sources)])
 
 
 def forget_results(request: Request) -> Response:
+    request.file.results.clear(request.database)
     return success(200)
 
 
 ROUTES: tuple[Route, ...] = (
     ("POST", "/_api/query", parse),
+    ("GET", "/_api/query/rules", rules),
     ("POST", "/_api/explain", explain),
     ("GET", "/_api/query/properties", tracking),
     ("PUT", "/_api/query/properties", change_tracking),

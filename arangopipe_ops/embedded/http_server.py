@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import sqlite3
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,12 @@ from .request import Request, Response, Route, success
 from .settings import LEVELS
 
 LICENSE = "community"
+ENGINE = "rocksdb"
+"""The one engine that ArangoDB has, and that clients ask for."""
+STORAGE = "sqlite"
+"""What stores documents in truth."""
+INDEXES = ("primary", "edge", "persistent", "hash", "skiplist", "ttl", "inverted")
+ALIASES = {"hash": "persistent", "skiplist": "persistent"}
 MODE = "embedded"
 
 
@@ -33,12 +40,14 @@ def _details() -> dict[str, str]:
         "platform": platform.system().lower(),
         "python-version": platform.python_version(),
         "server-version": VERSION,
-        "storage-engine": "sqlite",
+        "sqlite-version": sqlite3.sqlite_version,
+        "storage-engine": STORAGE,
     }
 
 
 def engine(request: Request) -> Response:
-    return Response(200, {"name": "sqlite", "supports": {"indexes": ["primary", "edge", "persistent", "ttl"]}})
+    supports = {"indexes": list(INDEXES), "aliases": {"indexes": ALIASES}}
+    return Response(200, {"name": ENGINE, "storage": STORAGE, "supports": supports})
 
 
 def role(request: Request) -> Response:
@@ -214,12 +223,9 @@ def no_result(request: Request) -> Response:
     return success(200, result=[])
 
 
-def no_view(request: Request, name: str) -> Response:
-    raise ArangoError(1203, message=f"collection or view not found: {name}")
-
-
 ROUTES: tuple[Route, ...] = (
     ("GET", "/_api/version", version),
+    ("PUT", "/_api/version", version),
     ("GET", "/_admin/version", version),
     ("GET", "/_api/engine", engine),
     ("GET", "/_admin/server/role", role),
@@ -257,8 +263,5 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/_admin/server/aql-queries", no_queries),
     ("GET", "/_api/tasks", nothing),
     ("GET", "/_api/foxx", nothing),
-    ("GET", "/_api/view", no_result),
-    ("GET", "/_api/view/{name}", no_view),
-    ("GET", "/_api/view/{name}/properties", no_view),
     ("GET", "/_api/aqlfunction", no_result),
 )

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import ArangoError
-from .executor import Result
-from .http_cursors import answer
+from .http_cursors import first_batch
 from .request import Request, Response, Route, shaped, success
-from .statements import QueryOptions
+from .statements import Answer, Asking, QueryOptions
 
 BODY_TYPES = {"collection": str, "example": dict, "keys": list, "options": dict, "skip": int, "limit": int}
 LOOP = "FOR d IN @@collection"
@@ -49,11 +48,11 @@ def _limit(given: dict[str, Any]) -> list[str]:
 
 def _cursor(request: Request, given: dict[str, Any], text: str, values: dict[str, Any]) -> Response:
     passed = {name: given[name] for name in ("ttl", "batchSize") if given.get(name)}
-    return answer(request, {"query": text, "bindVars": values, "count": True, **passed})
+    return first_batch(request, {"query": text, "bindVars": values, "count": True, **passed})
 
 
-def _run(request: Request, text: str, values: dict[str, Any]) -> Result:
-    return request.file.statements.run(request, text, values, QueryOptions())
+def _run(request: Request, text: str, values: dict[str, Any]) -> Answer:
+    return request.file.statements.run(Asking(request, text, values, QueryOptions()))
 
 
 def every(request: Request) -> Response:
@@ -120,7 +119,8 @@ def remove_keys(request: Request) -> Response:
     text = f"FOR key IN @keys {change} RETURN {shown}"
     result = _run(request, text, {"@collection": given["collection"], "keys": given["keys"]})
     old = {} if options.get("silent", True) else {"old": result.values}
-    return success(200, removed=result.context.writes, ignored=result.context.ignored, **old)
+    counts = result.statistics
+    return success(200, removed=counts["writesExecuted"], ignored=counts["writesIgnored"], **old)
 
 
 def _sync(options: dict[str, Any]) -> str:
@@ -148,7 +148,8 @@ def _change(request: Request, counted: str, change: str, *needed: str) -> Respon
     told = ", ".join([_sync(options), *(wanted if counted == "updated" else ())])
     text, values = _matching({**given, "skip": 0, "limit": options.get("limit")})
     values |= {name: given[name] for name in needed}
-    return success(200, **{counted: _run(request, f"{text} {change} OPTIONS {{{told}}}", values).context.writes})
+    result = _run(request, f"{text} {change} OPTIONS {{{told}}}", values)
+    return success(200, **{counted: result.statistics["writesExecuted"]})
 
 
 ROUTES: tuple[Route, ...] = (

@@ -92,8 +92,8 @@ def rights(request: Request, name: str) -> Response:
         user = users.get(transaction.sqlite, name)
         rights = {each: _database_rights(transaction, user, each, full) for each in transaction.catalog.databases}
     shown = {each: level for each, level in rights.items() if level != NONE}
-    default = user.grants.get(ALL, {}).get("", UNDEFINED)
-    anywhere = {ALL: {"permission": default} if full else default} if full or default != UNDEFINED else {}
+    default = user.grants.get(ALL, {}).get("")
+    anywhere: dict[str, Any] = {ALL: {"permission": default or NONE}} if full else {ALL: default} if default else {}
     return success(200, result=shown | anywhere)
 
 

@@ -28,8 +28,8 @@ def options_of(collection: Collection) -> Mapping[str, Any]:
     return options
 
 
-def check_options(given: Mapping[str, Any]) -> None:
-    """Raises 1232 for a generator that does not exist or cannot count as it is told to."""
+def checked_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options; raises 1232 for a generator that does not exist or cannot count as it is told to."""
     kind = given.get("type", TRADITIONAL)
     if kind not in GENERATORS:
         raise ArangoError(1232, message=f"invalid key generator type {kind!r}")
@@ -37,6 +37,15 @@ def check_options(given: Mapping[str, Any]) -> None:
         value = given.get(name, 1)
         if type(value) is not int or not lowest <= value < 1 << 63:
             raise ArangoError(1232, message=f"invalid key generator: {name} {value!r}")
+    counting = {"offset": 0, "increment": 1} if kind == AUTOINCREMENT else {}
+    return {"type": TRADITIONAL, "allowUserKeys": True, **counting, **given}
+
+
+def shown_options(sqlite: sqlite3.Connection, collection: Collection) -> dict[str, Any]:
+    """With the last key of a generator that counts."""
+    options = {"type": TRADITIONAL, "allowUserKeys": True, **options_of(collection)}
+    last = {"lastValue": _last(sqlite, collection)} if options["type"] == AUTOINCREMENT else {}
+    return options | last
 
 
 def accept(transaction: Transaction, collection: Collection, key: Any) -> str:

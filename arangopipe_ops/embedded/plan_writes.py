@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import ArangoError
 from .options import HINTS, attributes
+from .rules import REPLACE, UPDATE
 from .scope import EARLIER, Draft
 from .tree import (
     Attribute,
@@ -24,7 +25,7 @@ from .tree import (
     Upsert,
     Variable,
 )
-from .writes import Modify, Write, insert, remove, replace, update, upsert
+from .writes import Modify, Write, change, insert, remove, upsert
 
 WITHOUT_OLD = ("ignore", "conflict")
 """Overwrite modes of INSERT that never replace a document."""
@@ -35,9 +36,9 @@ def plan_insert(draft: Draft, clause: Insert, position: int) -> None:
 
 
 def plan_update(draft: Draft, clause: Update, position: int) -> None:
-    kind, write = ("ReplaceNode", replace) if clause.replaces else ("UpdateNode", update)
+    kind, event = ("ReplaceNode", REPLACE) if clause.replaces else ("UpdateNode", UPDATE)
     expressions = [clause.selector] if clause.patch is None else [clause.selector, clause.patch]
-    _modify(draft, kind, clause, expressions, write)
+    _modify(draft, kind, clause, expressions, change(event))
 
 
 def plan_remove(draft: Draft, clause: Remove, position: int) -> None:
@@ -73,7 +74,7 @@ def plan_upsert(draft: Draft, clause: Upsert, position: int) -> None:
     document = draft.compile(clause.document)
     options = draft.compile_optional(clause.options)
     old, new = (draft.names.redeclare(each) for each in EARLIER)
-    write = upsert(find, document, draft.compile(clause.patch), old, clause.replaces)
+    write = upsert(find, document, draft.compile(clause.patch), old, REPLACE if clause.replaces else UPDATE)
     draft.planner.write(name)
     draft.add(Modify("UpsertNode", name, [], write, options, old, new, draft.slots()))
 

@@ -88,7 +88,11 @@ class Request:
                 yield transaction
 
     def collection(self, transaction: Transaction, name: str, need: str = READ) -> Collection:
-        """A collection that the request may read, or write to; raises 11 or 1004 (both 403) and 1652."""
+        """A collection, by name or number, that the request may read, or write to.
+
+        Raises 11 or 1004 (both 403), 1652 and 1203.
+        """
+        name = transaction.catalog.name_of(self.database, name)
         self.check(transaction, {name: need})
         return transaction.catalog.collection(self.database, name)
 
@@ -141,10 +145,9 @@ def shaped(given: Any, **types: type) -> dict[str, Any]:
     """`given` if it is an object whose attributes have these types where they are there; else raises 10."""
     if not isinstance(given, dict):
         raise ArangoError(10, message="bad parameter: expecting an object")
-    for name, kind in types.items():
-        value = given.get(name)
-        if value is not None and not _is(value, kind):
-            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[kind]}")
+    for name, value in given.items() if types else ():
+        if value is not None and name in types and not _is(value, types[name]):
+            raise ArangoError(10, message=f"bad parameter: '{name}' has to be {TYPE_NAMES[types[name]]}")
     return given
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .catalog import SYSTEM, Catalog
 from .errors import ArangoError
@@ -37,6 +37,7 @@ _NEEDS: tuple[tuple[str, str, str], ...] = (
     ("DELETE", r"/_api/(collection|gharial)/[^/]+", DEFINE),
     ("PUT", r"/_api/collection/[^/]+/(properties|rename)", DEFINE),
     ("POST|DELETE", r"/_api/index.*", DEFINE),
+    ("DELETE", r"/_api/query-plan-cache", DEFINE),
     ("POST", r"/_api/gharial/[^/]+/(vertex|edge)", DEFINE),
     ("PUT|DELETE", r"/_api/gharial/[^/]+/(vertex|edge)/[^/]+", DEFINE),
     (r".*", r".*", USE),
@@ -58,24 +59,27 @@ class Identity:
     superuser: bool = False
 
     def on_database(self, database: str) -> str:
+        """The grant on it, or else the higher one of those on any database and on `_system`."""
         if self.superuser:
             return WRITE
-        for name in (database, ALL):
-            level = self.grants.get(name, {}).get("")
-            if level is not None:
-                return level
-        return NONE
+        return self._given(database) or self._highest((ALL, ""), (SYSTEM, ""))
 
     def on_collection(self, database: str, collection: str) -> str:
-        """The most specific grant: on the collection, on all of the database, on the database."""
-        if self.superuser:
-            return WRITE
-        candidates = ((database, collection), (database, ALL), (database, ""), (ALL, ALL), (ALL, ""))
-        for owner, name in candidates:
-            level = self.grants.get(owner, {}).get(name)
-            if level is not None:
-                return level
-        return NONE
+        """The grant on it, or else the highest one of those on any collection and on the database.
+
+        System collections follow the database. Without a right on the database no request comes this far.
+        """
+        level = self.on_database(database)
+        if self.superuser or collection.startswith("_"):
+            return level
+        elsewhere = self._highest((database, ALL), (ALL, ALL), (ALL, ""), (SYSTEM, ""))
+        return self._given(database, collection) or max(level, elsewhere, key=LEVELS.__getitem__)
+
+    def _given(self, database: str, collection: str = "") -> str | None:
+        return self.grants.get(database, {}).get(collection)
+
+    def _highest(self, *places: tuple[str, str]) -> str:
+        return max((self._given(*place) or NONE for place in places), key=LEVELS.__getitem__)
 
     def require(self, database: str, collection: str, need: str) -> None:
         """Raises 11 (403) if the collection may not be read, 1004 (403) if it may not be written to."""
@@ -104,11 +108,17 @@ class Identity:
             message = f"forbidden: this needs write access to {SYSTEM}"
             raise ArangoError(11 if database == SYSTEM else 1230, status=403, message=message)
 
+    def hidden(self, catalog: Catalog, database: str) -> frozenset[str]:
+        """The database's collections that may not be read."""
+        if self.superuser:
+            return frozenset()
+        return frozenset(name for name in catalog.databases[database] if self.on_collection(database, name) == NONE)
+
     def visible(self, catalog: Catalog, database: str) -> Catalog:
         """The catalog without the database's collections that may not be read."""
-        owned = catalog.databases[database]
-        seen = {name: each for name, each in owned.items() if self.on_collection(database, name) != NONE}
-        return Catalog(catalog.version, catalog.databases | {database: seen}, catalog.numbers)
+        hidden = self.hidden(catalog, database)
+        seen = {name: each for name, each in catalog.databases[database].items() if name not in hidden}
+        return replace(catalog, databases=catalog.databases | {database: seen})
 
 
 IN_PROCESS = Identity("root", superuser=True)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .catalog import Collection
-from .errors import ArangoError
+from .errors import ERRORS, ArangoError
 
 if TYPE_CHECKING:
     from .executor import Plan
@@ -117,6 +117,14 @@ def checked_schema(given: Any) -> dict[str, Any] | None:
         raise ArangoError(10, message=f"bad parameter: a schema has a level of {', '.join(LEVELS)} and type json")
     _validator(json.dumps(schema["rule"], sort_keys=True))
     return schema
+
+
+def complaint(given: Any, document: Document) -> str | None:
+    """What a schema, at whatever level, says about a document; raises 10 or 9 as `checked_schema` does."""
+    schema = checked_schema(given)
+    if schema is None or _is_valid(schema, document):
+        return None
+    return str(schema["message"]) or ERRORS[1620][1]
 
 
 def _applies(schema: dict[str, Any], old: Document | None) -> bool:

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import floor
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from . import catalog as catalogs
 from . import keys, rules
 from .catalog import Catalog, Collection, Index
-from .connection import BUSY_SECONDS, ConnectionPool, failure
+from .connection import BUSY_SECONDS, ConnectionPool, failure, flush
 from .errors import ArangoError, RevisionConflict
 from .expiry import EXPIRY_SECONDS, expire
 from .indexing import entries_of, index_values
@@ -50,8 +50,16 @@ class WriteOptions:
 PLAIN = WriteOptions()
 
 
+Stamp: TypeAlias = tuple[int, int]
+"""A state of the file: the catalog's version, and the tick of the newest commit, which each commit increases."""
+Listener: TypeAlias = Callable[[int, int, set[int]], None]
+"""Told of a commit: the tick before and after it, and the numbers of the collections that were written to."""
+
+
 class Storage:
     """A database file."""
+
+    listener: Listener | None = None
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path
@@ -84,7 +92,7 @@ class Storage:
         catalog = self._catalog
         if catalog is None or catalog.version != version:
             catalog = self._catalog = catalogs.load(sqlite, version)
-        transaction = Transaction(sqlite, catalog, max(tick, time.time_ns() // 1_000_000 << COUNTER_BITS), write)
+        transaction = Transaction(self, sqlite, catalog, tick, write)
         if write and catalog.expiring and time.monotonic() > self._next_expiry:
             self._next_expiry = time.monotonic() + EXPIRY_SECONDS
             expire(transaction)
@@ -97,17 +105,28 @@ class Transaction:
     writable: frozenset[str] | None = None
     """The collections that a stream transaction may write to; None for any."""
 
-    def __init__(self, sqlite: sqlite3.Connection, catalog: Catalog, tick: int, write: bool) -> None:
+    def __init__(
+        self, storage: Storage, sqlite: sqlite3.Connection, catalog: Catalog, before: int, write: bool
+    ) -> None:
         self.sqlite = sqlite
         self.catalog = catalog
-        self.tick = tick
+        self.tick = max(before, time.time_ns() // 1_000_000 << COUNTER_BITS)
+        self.stamp: Stamp = (catalog.version, before)
+        self._storage = storage
         self._write = write
+        self._written: set[int] = set()
         self._last_ids: dict[int, int] = {}
 
     def commit(self) -> None:
-        if self._write:
-            self.sqlite.execute("UPDATE state SET tick = ?", (self.tick,))
+        if not self._write:
+            self.sqlite.execute("COMMIT")
+            return
+        self.sqlite.execute("UPDATE state SET tick = ?", (self.next_tick(),))
         self.sqlite.execute("COMMIT")
+        if not self.catalog.syncing.isdisjoint(self._written):
+            flush(self._storage.path)
+        if self._storage.listener is not None:
+            self._storage.listener(self.stamp[1], self.tick, self._written)
 
     def refresh(self) -> Catalog:
         """The catalog with what this transaction has changed in it."""
@@ -193,39 +212,37 @@ class Transaction:
             self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
             raise
         self._last_ids[collection.id] = number
+        self._written.add(collection.id)
         self._add_entries(number, entries)
         return None, document
 
     def _overwrite(self, collection: Collection, key: str, value: Document, options: WriteOptions) -> Written:
-        mode = options.overwrite_mode
-        if mode == "ignore":
+        if options.overwrite_mode == "ignore":
             return None, None
-        if mode == "replace":
-            return self.replace(collection, key, value, options)
-        if mode == "update":
-            return self.update(collection, key, value, options)
+        if options.overwrite_mode in (rules.REPLACE, rules.UPDATE):
+            return self.change(options.overwrite_mode, collection, key, value, options)
         raise _violation("primary", "primary", ("_key",), key)
 
-    def replace(
-        self, collection: Collection, key: Any, value: Any, options: WriteOptions = PLAIN, rev: str | None = None
+    def change(
+        self,
+        event: str,
+        collection: Collection,
+        key: Any,
+        value: Any,
+        options: WriteOptions = PLAIN,
+        rev: str | None = None,
     ) -> Written:
+        """Replace a document by `value`, or update it with what is in it: `event` is REPLACE or UPDATE."""
         number, old = self._existing(collection, key, rev or _expected(value, options))
         _check_object(value)
         if _is_outdated(old, value, options.version_attribute):
             return old, old
-        return old, self._rewrite(collection, number, old, value, rules.REPLACE)
-
-    def update(
-        self, collection: Collection, key: Any, patch: Any, options: WriteOptions = PLAIN, rev: str | None = None
-    ) -> Written:
-        number, old = self._existing(collection, key, rev or _expected(patch, options))
-        _check_object(patch)
-        if _is_outdated(old, patch, options.version_attribute):
-            return old, old
-        return old, self._rewrite(collection, number, old, merge(old, patch, options), rules.UPDATE)
+        content = value if event == rules.REPLACE else merge(old, value, options)
+        return old, self._rewrite(collection, number, old, content, event)
 
     def remove(self, collection: Collection, key: Any, rev: str | None = None) -> Written:
         number, old = self._existing(collection, key, rev)
+        self._written.add(collection.id)
         self._drop_entries(number, entries_of(collection, old))
         self.sqlite.execute("DELETE FROM documents WHERE id = ?", (number,))
         return old, None
@@ -236,7 +253,7 @@ class Transaction:
             raise ArangoError(1202, message=f"document not found: {collection.name}/{key}")
         number, stored, body = row
         if rev is not None and rev != stored:
-            raise RevisionConflict
+            raise RevisionConflict({"_id": f"{collection.name}/{key}", "_key": key, "_rev": stored})
         return number, _document(collection.name, key, stored, body)
 
     def _rewrite(self, collection: Collection, number: int, old: Document, value: Document, event: str) -> Document:
@@ -244,6 +261,7 @@ class Transaction:
         if collection.has_rules:
             value = rules.prepared(self, collection, value | {"_key": key}, old, event)
         document, body = self._compose(collection, key, value)
+        self._written.add(collection.id)
         before = set(entries_of(collection, old))
         after = set(self._new_entries(collection, document, number))
         self._drop_entries(number, before - after)
@@ -273,8 +291,9 @@ class Transaction:
             (last,) = self.sqlite.execute(sql, (collection.first_id, collection.last_id)).fetchone()
         return collection.first_id if last is None else last + 1
 
-    def forget_ids(self, collection: Collection) -> None:
-        """After the documents of a collection went otherwise than one by one."""
+    def truncate(self, collection: Collection) -> None:
+        catalogs.truncate(self.sqlite, collection)
+        self._written.add(collection.id)
         self._last_ids.pop(collection.id, None)
 
     # index entries

@@ -167,18 +167,16 @@ class Walk:
             frontier = [longer for hop in open_ends for longer in self._extend(hop, visited)]
 
     def _depth_first(self, first: Hop) -> Iterator[Hop]:
-        stack = [iter((first,))]
+        """The latest edge of a vertex comes first, as on a server, whose stack of open ends this is."""
+        stack = [first]
         while stack:
-            hop = next(stack[-1], None)
-            if hop is None:
-                stack.pop()
-                continue
+            hop = stack.pop()
             if self.plan.needs.vertices:
                 self.graph.load_vertices((hop.vertex,))
             pruned = self._pruned(hop)
             yield hop
             if not pruned and hop.depth < self.high:
-                stack.append(self._extend(hop, set()))
+                stack.extend(self._extend(hop, set()))
 
     def _lightest_first(self, first: Hop) -> Iterator[Hop]:
         numbers = count()

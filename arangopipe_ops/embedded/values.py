@@ -189,10 +189,7 @@ def to_string(value: Value) -> str:
         return str(value)
     if value is None:
         return ""
-    if kind is float and value == (whole := int(value)) and abs(whole) < 10**15:
-        return str(whole)
-    text = dump(value)
-    return _PADDED_EXPONENT.sub("e-", text) if kind is float else text
+    return dump(value)
 
 
 def to_array(value: Value) -> list[Value]:
@@ -205,8 +202,18 @@ def to_array(value: Value) -> list[Value]:
 
 def dump(value: Value) -> str:
     """`value` as compact JSON text."""
-    plain = list(value) if isinstance(value, range) else value
-    return dump_json(plain)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{dump_json(name)}:{dump(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, (list, range)):
+        return "[" + ",".join(map(dump, value)) + "]"
+    return _digits(value) if type(value) is float else dump_json(value)
+
+
+def _digits(value: float) -> str:
+    """Without the zeros that Python puts behind whole numbers and before exponents."""
+    if value == (whole := int(value)) and abs(whole) < 10**15:
+        return str(whole)
+    return _PADDED_EXPONENT.sub("e-", repr(value))
 
 
 def adopt(value: Any) -> Value:

@@ -87,20 +87,17 @@ def insert(
     return transaction.insert(collection, values[0], options)
 
 
-def update(
-    frame: Frame, transaction: Transaction, collection: Collection, values: list[Value], options: WriteOptions
-) -> Written:
-    selector, patch = values[0], values[-1]
-    key, rev = _key(collection, selector), _expected(selector, options)
-    return transaction.update(collection, key, patch, options, rev)
+def change(event: str) -> Write:
+    """REPLACE or UPDATE."""
 
+    def write(
+        frame: Frame, transaction: Transaction, collection: Collection, values: list[Value], options: WriteOptions
+    ) -> Written:
+        selector, content = values[0], values[-1]
+        key, rev = _key(collection, selector), _expected(selector, options)
+        return transaction.change(event, collection, key, content, options, rev)
 
-def replace(
-    frame: Frame, transaction: Transaction, collection: Collection, values: list[Value], options: WriteOptions
-) -> Written:
-    selector, document = values[0], values[-1]
-    key, rev = _key(collection, selector), _expected(selector, options)
-    return transaction.replace(collection, key, document, options, rev)
+    return write
 
 
 def remove(
@@ -109,7 +106,7 @@ def remove(
     return transaction.remove(collection, _key(collection, values[0]), _expected(values[0], options))
 
 
-def upsert(find: Eval, document: Eval, patch: Eval, old: int, replaces: bool) -> Write:
+def upsert(find: Eval, document: Eval, content: Eval, old: int, event: str) -> Write:
     """Looks for the document when it is the row's turn, as an earlier row may have inserted it."""
 
     def write(
@@ -123,8 +120,7 @@ def upsert(find: Eval, document: Eval, patch: Eval, old: int, replaces: bool) ->
         if not found:
             return transaction.insert(collection, document(frame), options)
         frame[old] = found[0]
-        change = transaction.replace if replaces else transaction.update
-        return change(collection, found[0]["_key"], patch(frame), options)
+        return transaction.change(event, collection, found[0]["_key"], content(frame), options)
 
     return write
 

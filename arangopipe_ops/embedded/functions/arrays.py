@@ -115,12 +115,15 @@ def _remove_nth(items: Any, position: Any) -> list[Any]:
     return [item for at, item in enumerate(items) if at != (index + size if index < 0 else index)]
 
 
-def _replace_nth(items: Any, position: Any, value: Any, default: Any = None) -> list[Any]:
+def _replace_nth(items: Any, position: Any, value: Any, *padding: Any) -> list[Any]:
+    """Raises 1542 if the place is beyond the next one and there is nothing to fill up with."""
     index, copy = integer(position), list(array(items))
     index = max(index + len(copy), 0) if index < 0 else index
     if index > MAX_RANGE:
         raise ArangoError(1504)
-    copy.extend([default] * (index + 1 - len(copy)))
+    if index > len(copy) and not padding:
+        raise ArangoError(1542, "REPLACE_NTH")
+    copy.extend([padding[0] if padding else None] * (index + 1 - len(copy)))
     copy[index] = value
     return copy
 

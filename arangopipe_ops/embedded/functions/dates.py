@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from ..errors import ArangoError, Undefined
+from ..errors import Undefined
 from ..values import is_number, is_true, number, to_number, to_string
+from . import zones
 from .signature import Function
 
 Duration: TypeAlias = list[tuple[str, int]]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+MILLISECOND, SECOND = timedelta(milliseconds=1), timedelta(seconds=1)
 
 _ISO = re.compile(
     r"\s*(\d{1,4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?)?)?"
@@ -324,19 +325,26 @@ def _moved(at: datetime, zone: tzinfo) -> datetime:
         raise Undefined(1572) from None
 
 
-def _utc_to_local(date: Any, zone: Any, zone_info: Any = False) -> str:
-    _refuse_zone_info(zone_info)
-    return iso(_local(date, _zone(zone).key)).removesuffix("Z")
+def _utc_to_local(date: Any, zone: Any, zone_info: Any = False) -> Any:
+    known = _zone(zone)
+    at = _moved(moment(date), known)
+    local = iso(at).removesuffix("Z")
+    return {"local": local, **_zone_info(at, known)} if is_true(zone_info) else local
 
 
-def _local_to_utc(date: Any, zone: Any, zone_info: Any = False) -> str:
-    _refuse_zone_info(zone_info)
-    return iso(_utc(moment(date).replace(tzinfo=_zone(zone))))
+def _local_to_utc(date: Any, zone: Any, zone_info: Any = False) -> Any:
+    known = _zone(zone)
+    at = _utc(moment(date).replace(tzinfo=known))
+    utc = iso(at)
+    return {"utc": utc, **_zone_info(_moved(at, known), known)} if is_true(zone_info) else utc
 
 
-def _refuse_zone_info(wanted: Any) -> None:
-    if is_true(wanted):
-        raise ArangoError(9, message="not implemented: information on time zones, leave out the argument zoneinfo")
+def _zone_info(at: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """About a moment on the clocks of a zone."""
+    begin, end = (change and iso(change) for change in zones.span(zone, _utc(at)))
+    offset = (at.utcoffset() or timedelta()) // SECOND
+    info = {"name": at.tzname(), "begin": begin, "end": end, "dst": bool(at.dst()), "offset": offset}
+    return {"tzdb": zones.version(), "zoneInfo": info}
 
 
 def _system_zone() -> str:

@@ -18,7 +18,6 @@ _INSTEAD = {
         *("APPROX_NEAR_COSINE", "APPROX_NEAR_INNER_PRODUCT", "APPROX_NEAR_L2"),
     ),
     "JACCARD()": ("MINHASH",),
-    "checks before the query": ("SCHEMA_VALIDATE",),
     "the expression without it": ("V8",),
 }
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 import random
 import statistics
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from ..errors import ArangoError, Undefined
 from ..values import encode, number, to_number
 from .ranges import MAX_RANGE, span
-from .signature import Function, array, integer, numbers
+from .signature import Function, array, numbers
 
 
 def _of_number(operation: Callable[..., float]) -> Callable[..., Any]:
@@ -76,22 +78,39 @@ def _range(first: Any, last: Any, step: Any = None) -> list[Any]:
     return [number(start + at * size) for at in range(steps + 1)]
 
 
-def _random_integer(low: Any, high: Any) -> int:
-    if integer(low) > integer(high):
-        raise Undefined(1542)
-    return random.randint(integer(low), integer(high))
+def _added(values: list[Any]) -> Any:
+    """One after the other, as a server adds; some versions of Python's `sum` round otherwise."""
+    return reduce(operator.add, values, 0)
+
+
+def _deviations(values: list[Any]) -> float:
+    """The sum of the squares of the distances from the mean, by Welford's method, which rounds as a server does."""
+    mean = total = 0.0
+    for count, value in enumerate(values, start=1):
+        distance = value - mean
+        mean += distance / count
+        total += distance * (value - mean)
+    return total
 
 
 def _root(operation: Callable[[list[Any]], float]) -> Callable[[list[Any]], float]:
     return lambda values: math.sqrt(operation(values))
 
 
-_population = _of_numbers(statistics.pvariance)
-_sample = _of_numbers(statistics.variance, at_least=2)
-_population_deviation = _of_numbers(_root(statistics.pvariance))
-_sample_deviation = _of_numbers(_root(statistics.variance), at_least=2)
-_average = _of_numbers(lambda values: math.fsum(values) / len(values))
-_sum = _of_numbers(sum, at_least=0)
+def _of_population(values: list[Any]) -> float:
+    return _deviations(values) / len(values)
+
+
+def _of_sample(values: list[Any]) -> float:
+    return _deviations(values) / (len(values) - 1)
+
+
+_population = _of_numbers(_of_population)
+_sample = _of_numbers(_of_sample, at_least=2)
+_population_deviation = _of_numbers(_root(_of_population))
+_sample_deviation = _of_numbers(_root(_of_sample), at_least=2)
+_average = _of_numbers(lambda values: _added(values) / len(values))
+_sum = _of_numbers(_added, at_least=0)
 
 TABLE: dict[str, Function] = {
     "ABS": Function(_of_number(abs), 1, 1),
@@ -120,7 +139,6 @@ TABLE: dict[str, Function] = {
     "RADIANS": Function(_of_number(math.radians), 1, 1),
     "RANDOM": Function(random.random, 0, 0, deterministic=False),
     "RAND": Function(random.random, 0, 0, deterministic=False),
-    "RANDOM_INT": Function(_random_integer, 2, 2, deterministic=False),
     "RANGE": Function(_range, 2, 3),
     "ROUND": Function(_of_number(lambda value: math.floor(value + 0.5)), 1, 1),
     "SIN": Function(_of_number(math.sin), 1, 1),

@@ -67,6 +67,11 @@ def _listed(value: Any) -> list[float]:
     return _vector(value if isinstance(value, list) else [value])
 
 
+def _gauss(distance: float, scale: float, decay: float) -> float:
+    sigma = math.sqrt(-0.5 * scale**2 / math.log(decay))
+    return math.exp(-0.5 * (distance / sigma) ** 2)
+
+
 def _linear(distance: float, scale: float, decay: float) -> float:
     reach = scale / (1 - decay)
     return max((reach - distance) / reach, 0)
@@ -154,7 +159,7 @@ def _levenshtein(left: Any, right: Any) -> int:
 TABLE: dict[str, Function] = {
     "COSINE_SIMILARITY": _of_vectors(_cosine),
     "DECAY_EXP": _decay(lambda distance, scale, decay: math.exp(math.log(decay) / scale * distance)),
-    "DECAY_GAUSS": _decay(lambda distance, scale, decay: math.exp(math.log(decay) * (distance / scale) ** 2)),
+    "DECAY_GAUSS": _decay(_gauss),
     "DECAY_LINEAR": _decay(_linear),
     "JACCARD": Function(_jaccard, 2, 2),
     "L1_DISTANCE": _of_vectors(_manhattan),

@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from .. import rules
 from ..errors import ArangoError, Undefined
 from ..storage import COUNTER_BITS, parse_revision
 from ..values import encode, equal, is_number, is_true, less, number, to_string
@@ -137,6 +138,14 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _schema_validate(document: Any, schema: Any) -> dict[str, Any]:
+    """Manual: aql/functions/miscellaneous#schema_validate; at any level of the schema."""
+    if not isinstance(document, dict) or not (schema is None or isinstance(schema, dict)):
+        raise Undefined(1542)
+    complaint = rules.complaint(schema, document)
+    return {"valid": True} if complaint is None else {"valid": False, "errorMessage": complaint}
+
+
 TABLE: dict[str, Function] = {
     "ASSERT": Function(_assert, 2, 2, in_context=True, deterministic=False),
     "CHECK_DOCUMENT": Function(lambda value: isinstance(value, dict), 1, 1),
@@ -159,6 +168,7 @@ TABLE: dict[str, Function] = {
     "NOT_NULL": Function(_not_null, 1, ANY_NUMBER),
     "PASSTHRU": Function(_same, 1, 1),
     "SCHEMA_GET": Function(_schema, 1, 1, in_context=True, of_collection=True),
+    "SCHEMA_VALIDATE": Function(_schema_validate, 2, 2),
     "SHARD_ID": Function(_shard, 2, 2, in_context=True, of_collection=True),
     "SLEEP": Function(_sleep, 1, 1, in_context=True, deterministic=False),
     "VERSION": Function(lambda: VERSION, 0, 0),

@@ -8,8 +8,7 @@ import re
 import secrets
 import string
 import uuid
-import zlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from ..values import dump, is_true, parse, to_string
 from .signature import ANY_NUMBER, Function, integer
 
 _GROUP = re.compile(r"\$(\d)")
+CASTAGNOLI = 0x82F63B78
 LONGEST = 16 * 1024 * 1024
 """How many characters REPEAT makes at most."""
 
@@ -179,12 +179,28 @@ def _random_token(length: Any) -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(size))
 
 
+@cache
+def _crc32_table() -> list[int]:
+    remainders = list(range(256))
+    for _ in range(8):
+        remainders = [each >> 1 ^ (CASTAGNOLI if each & 1 else 0) for each in remainders]
+    return remainders
+
+
+def _crc32(text: Any) -> str:
+    """With Castagnoli's polynomial: not the checksum of zip files."""
+    table, value = _crc32_table(), 0xFFFF_FFFF
+    for byte in utf8(text):
+        value = value >> 8 ^ table[(value ^ byte) & 0xFF]
+    return f"{value ^ 0xFFFF_FFFF:X}"
+
+
 def _fnv64(text: Any) -> str:
     """FNV-1a."""
     value = 0xCBF29CE484222325
     for byte in utf8(text):
         value = (value ^ byte) * 0x100000001B3 & 0xFFFF_FFFF_FFFF_FFFF
-    return f"{value:x}"
+    return f"{value:X}"
 
 
 def _substring_bytes(text: Any, offset: Any, length: Any = None, left: Any = 0, right: Any = None) -> str:
@@ -229,7 +245,7 @@ TABLE: dict[str, Function] = {
     "CONCAT": Function(_concat, 1, ANY_NUMBER),
     "CONCAT_SEPARATOR": Function(_concat_separator, 2, ANY_NUMBER),
     "CONTAINS": Function(_contains, 2, 3),
-    "CRC32": Function(lambda text: f"{zlib.crc32(utf8(text)):x}", 1, 1),
+    "CRC32": Function(_crc32, 1, 1),
     "ENCODE_URI_COMPONENT": Function(lambda text: quote(utf8(text), safe="-_.!~*'()"), 1, 1),
     "FIND_FIRST": Function(_find_first, 2, 4),
     "FIND_LAST": Function(_find_last, 2, 4),

@@ -1,0 +1,43 @@
+"""Answers from the graph: questions, serving policy, and data to try them on. `drift` compares data with data."""
+
+from arangopipe_ops.analytics.demo import DemoRun, DemoTask, demo_runs, demo_serving, demo_stages
+from arangopipe_ops.analytics.performance import best_run, model_at, serving, serving_drift
+from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
+from arangopipe_ops.analytics.projects import live, summary
+from arangopipe_ops.analytics.questions import QUESTIONS
+from arangopipe_ops.analytics.tasks import (
+    attribute_gain,
+    datasets_used,
+    influence,
+    selections,
+    techniques,
+    transformations,
+)
+
+__all__ = [
+    "QUESTIONS",
+    "Active",
+    "Candidate",
+    "DemoRun",
+    "DemoTask",
+    "Deployed",
+    "Policy",
+    "Selection",
+    "attribute_gain",
+    "best_run",
+    "datasets_used",
+    "demo_runs",
+    "demo_serving",
+    "demo_stages",
+    "deploy",
+    "influence",
+    "live",
+    "model_at",
+    "select_model",
+    "selections",
+    "serving",
+    "serving_drift",
+    "summary",
+    "techniques",
+    "transformations",
+]

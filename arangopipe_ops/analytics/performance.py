@@ -1,0 +1,368 @@
+"""Questions about how well models do: in development, at a past time, and in production."""
+
+from datetime import datetime
+from typing import Any
+
+from arangopipe_ops import model as graph
+from arangopipe_ops.analytics.statements import (
+    AT,
+    DEPLOYED,
+    METRICS,
+    PARAMS,
+    PROJECT_OF,
+    PROMOTED,
+    READ,
+    RUNS,
+    WITHIN,
+    Goal,
+    ask,
+    bound,
+    named,
+    order_of,
+    period,
+    value_of,
+)
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import Document
+from arangopipe_ops.store import Store
+from arangopipe_ops.store.search import Where, filters
+
+_APART = [*graph.OWN, *graph.ANNOTATIONS, "run_id"]
+
+_INPUTS = """
+  datasets: (FOR id IN {read} LET n = DOCUMENT(id) FILTER n != null
+    SORT n.name, n.version RETURN KEEP(n, "_id", "name", "version", "uri", "checksum")),
+  featuresets: (FOR x IN run_featuresets FILTER x._from == r._id LET n = DOCUMENT(x._to) FILTER n != null
+    SORT n.name, n.version RETURN KEEP(n, "_id", "name", "version"))"""
+
+INPUTS = _INPUTS.format(read=READ)
+
+_CANDIDATES = """
+LET found_models = ({models}
+  FILTER m.archived == null AND (@task == null OR m.task == @task)
+    AND (@technique == null OR m.technique == @technique OR (m.technique == null AND m.type == @technique))
+  RETURN m)
+LET candidates = (FOR m IN found_models{runs}{within}
+      FILTER (@statuses == null OR NOT_NULL(r.status, "completed") IN @statuses)
+        AND (@tag == null OR r.tag == @tag OR @tag IN r.tags[*])
+      LET metrics = {metrics}
+      LET value = {value}
+      FILTER value != null{where}
+      SORT value {order}, at DESC, r._key
+      LIMIT @limit
+      RETURN {{r, m, at, value, metrics}})"""
+
+_OF_PROJECT = "FOR x IN project_models FILTER x._from == p._id LET m = DOCUMENT(x._to) FILTER m != null"
+
+_WHERE = """
+      LET d = MERGE(r, {{metrics, model: m, params: {params}}}){filters}"""
+
+
+def candidates(
+    metric: str,
+    goal: str,
+    where: Where,
+    models: str,
+    binds: Document,
+) -> str:
+    """Return AQL for the runs of `models` that have the metric and meet `where`, the best first, and bind its values.
+
+    It leaves `since`, `until`, `task`, `technique`, `tag`, `statuses` and `limit` to be bound.
+    """
+    conditions = _WHERE.format(params=PARAMS, filters=filters(where, binds)) if where else ""
+    return _CANDIDATES.format(
+        models=models,
+        runs=RUNS,
+        within=WITHIN,
+        metrics=METRICS,
+        value=value_of("metrics", metric, binds),
+        where=conditions,
+        order=order_of(goal),
+    )
+
+
+def source_of(project: Any, task: str | None) -> str:
+    """Return AQL for the models to look at: a project's, a task's, or all."""
+    if project is not None:
+        return _OF_PROJECT
+    return "FOR m IN models" if task is None else "FOR m IN models FILTER m.task == @task"
+
+
+_BEST = """WITH project, models, run, modelparams, devperf, datasets, featuresets
+{known}{candidates}
+RETURN {{found: {{{found}}}, answer: (FOR c IN candidates
+  LET r = c.r
+  RETURN {{
+  run_id: r.run_id,
+  run: r._id,
+  model: c.m.name,
+  model_version: c.m.version,
+  technique: c.m.technique == null ? c.m.type : c.m.technique,
+  value: c.value,
+  at: c.at,
+  tag: r.tag,
+  params: UNSET({params}, @apart),
+  metrics: UNSET(c.metrics, @apart),{inputs}
+  }})}}"""
+
+
+def best_run(
+    store: Store,
+    metric: str,
+    goal: Goal = "max",
+    project: str | None = None,
+    task: str | None = None,
+    technique: str | None = None,
+    tag: str | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    status: str | None = "completed",
+    where: Where | None = None,
+    limit: int = 1,
+) -> list[Document]:
+    """Which run is the best by a metric in development, that is, which model should be deployed on its statistics?
+
+    One row per run, the best first (of equals the newest), at most `limit`; by the `goal` the most or the least of
+    the metric is best. The runs can be those of a `project`, a `task`, a `technique`, with a `tag`, from `since`
+    (included) to `until` (not; bare dates are midnight UTC), of a `status` (runs that tell none count as completed;
+    None: any), and meet `where`: conditions as in a search, on the run, and on `params.`, `metrics.` and `model.` of
+    it. `run_id` and `run` (its _id); `model`, `model_version` and `technique`; `value`: the metric, in its own unit;
+    `at`: when the run was, UTC; `tag`; `params`, `metrics`,
+    `datasets` and `featuresets` of the run. Raises NotFound for a project that is not there.
+    """
+    binds: Document = {
+        **period(since, until),
+        "task": task,
+        "technique": technique,
+        "tag": tag,
+        "statuses": None if status is None else [status],
+        "limit": _positive(limit),
+        "apart": _APART,
+    }
+    known, found = "", ""
+    if project is not None:
+        known, found = named("Project", "owner") + "\nLET p = FIRST(owner)", "Project: p != null"
+        binds |= bound("Project", "owner", project)
+    text = candidates(metric, goal, where or {}, source_of(project, task), binds)
+    statement = _BEST.format(known=known, candidates=text, found=found, params=PARAMS, inputs=INPUTS)
+    return [_plain(row) for row in ask(store, statement, binds, Project=project)]
+
+
+_MODEL_AT = """WITH models, run, modelparams, devperf, datasets, featuresets
+{known}
+RETURN {{found: {{Model: LENGTH(model) > 0}}, answer: (
+  FOR m IN model{runs}
+      LET at = {at}
+      FILTER at <= @at
+      SORT at DESC, r._key
+      LIMIT @limit
+      LET metrics = {metrics}
+      RETURN {{
+  run_id: r.run_id,
+  run: r._id,
+  model: m.name,
+  model_version: m.version,
+  at,
+  status: r.status,
+  params: UNSET({params}, @apart),
+  metrics: UNSET(metrics, @apart),
+  revised: metrics.revised,{inputs}
+      }})}}"""
+
+
+def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> list[Document]:
+    """How was a model trained at a past time, and how well did it do ("two months ago")?
+
+    The newest runs of the model (a name: of all its versions) that started at `at` or before (a bare date is its
+    midnight in UTC), the newest first, at most `limit`. `run_id` and `run` (its _id); `model`, `model_version`; `at`:
+    when the run was, UTC; `status`; `params`: what it was trained with; `metrics`: how well it did in development,
+    in the metrics' own units; `revised`: when the metrics were last corrected, UTC, null if never;
+    `datasets` and `featuresets`: what it read. Raises NotFound for a name that no model has.
+    """
+    binds = {"at": graph.moment(at, "at"), "limit": _positive(limit), "apart": _APART, **bound("Model", "model", model)}
+    statement = _MODEL_AT.format(
+        known=named("Model", "model"), runs=RUNS, at=AT, metrics=METRICS, params=PARAMS, inputs=INPUTS
+    )
+    return [_plain(row) for row in ask(store, statement, binds, Model=model)]
+
+
+# --- in production
+
+_PERIODS = """(FOR x IN deployment_servingperf FILTER x._from == d._id AND x.period_start < @end
+      LET s = DOCUMENT(x._to)
+      LET at = s.period_start == null ? s.period : s.period_start
+      LET value = {value}
+      FILTER value != null AND at < @end AND (@since == null OR at >= @since)
+      RETURN {{at, until: s.period_end, value}})"""
+# Edges of the original have no period_start, and null is less than any text: the index finds them as well.
+
+_CHOSEN: dict[str, str] = {
+    "Deployment": "\nLET ids = served[*]._id",
+    "Project": f"\nLET p = FIRST(owner)\nLET ids = p == null ? [] : {DEPLOYED}",
+    "": "\nLET ids = (FOR d IN deployment FILTER d.archived == null RETURN d._id)",
+}
+
+
+def _deployments(project: str | None, deployment: str | None, binds: Document) -> tuple[str, str]:
+    """Return AQL for the `ids` of the deployments that are asked for, and for whether what was named exists."""
+    if project is not None and deployment is not None:
+        raise Invalid("deployment", "is given with a project; give one of them")
+    if deployment is not None:
+        binds |= bound("Deployment", "served", deployment)
+        return named("Deployment", "served") + _CHOSEN["Deployment"], "Deployment: LENGTH(served) > 0"
+    if project is not None:
+        binds |= bound("Project", "owner", project)
+        return named("Project", "owner") + _CHOSEN["Project"], "Project: LENGTH(owner) > 0"
+    return _CHOSEN[""], ""
+
+
+BUCKETS: dict[str | None, str] = {
+    None: "s.at",
+    "day": "LEFT(s.at, 10)",
+    "week": 'LEFT(DATE_SUBTRACT(LEFT(s.at, 10), (DATE_DAYOFWEEK(LEFT(s.at, 10)) + 6) % 7, "day"), 10)',
+    "month": 'CONCAT(LEFT(s.at, 7), "-01")',
+    "year": 'CONCAT(LEFT(s.at, 4), "-01-01")',
+}
+"""How periods are put together, by their start in UTC; a week begins on Monday."""
+
+_SERVING = """WITH project, models, deployment, servingperf
+{known}
+RETURN {{found: {{{found}}}, answer: (FOR id IN ids
+  LET d = DOCUMENT(id)
+  FILTER d != null
+  FOR s IN {periods}
+    COLLECT tag = d.tag, start = {bucket} INTO group = {{value: s.value, until: s.until}}
+    LET values = group[*].value
+    RETURN {{
+      deployment: tag,
+      start,
+      end: MAX(group[*].until),
+      n: LENGTH(values),
+      mean: AVERAGE(values),
+      min: MIN(values),
+      max: MAX(values),
+      p50: PERCENTILE(values, 50, "interpolation"),
+      p95: PERCENTILE(values, 95, "interpolation")
+    }})}}"""
+
+
+def serving(
+    store: Store,
+    metric: str,
+    deployment: str | None = None,
+    project: str | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    every: str | None = None,
+) -> list[Document]:
+    """How did deployments serve over time?
+
+    One row per deployment and period, the oldest first: of one `deployment`, those of a `project`, or all; of periods
+    that start from `since` (included) to `until` (not), bare dates being midnight UTC. `every` puts periods together
+    by the day, week (from Monday), month or year in which they start, UTC. `deployment`: its tag; `start`, `end`: of
+    the period, or the start of the day, week, month or year and the end of its last period, UTC; `n`: how
+    many values of the metric; their `mean`, `min`, `max`, `p50` (median) and `p95` (percentiles, interpolated), in the
+    metric's own unit. Raises NotFound for a deployment or project that is not there.
+    """
+    if every not in BUCKETS:
+        raise Invalid("every", f"{every!r} is not day, week, month or year")
+    binds: Document = _span(since, until)
+    known, found = _deployments(project, deployment, binds)
+    periods = _PERIODS.format(value=value_of("s", metric, binds))
+    text = _SERVING.format(known=known, found=found, periods=periods, bucket=BUCKETS[every])
+    return list(ask(store, text, binds, Project=project, Deployment=deployment))
+
+
+_DRIFT = """WITH project, models, run, modelparams, devperf, deployment, servingperf
+{known}
+RETURN {{found: {{{found}}}, answer: (FOR id IN ids
+  LET d = DOCUMENT(id)
+  FILTER d != null
+  LET periods = (FOR s IN {periods} SORT s.at RETURN s)
+  FILTER LENGTH(periods) > 0
+  LET r = DOCUMENT({promoted})
+  LET metrics = r == null ? null : {metrics}
+  LET development = {value}
+  LET values = periods[*].value
+  LET worse = development == null ? null : periods[* FILTER @sign * (CURRENT.value - development) < -@margin]
+  LET serving = AVERAGE(values)
+  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - DATE_TIMESTAMP(LEFT(periods[0].at, 10)))
+    / 86400000]
+  LET spread = SUM(days[* RETURN POW(CURRENT - AVERAGE(days), 2)])
+  SORT d.tag
+  RETURN {{
+    deployment: d.tag,
+    project: {project},
+    environment: d.environment,
+    status: d.status,
+    run_id: r.run_id,
+    development,
+    serving,
+    difference: development == null ? null : serving - development,
+    relative: development == null OR development == 0 ? null : (serving - development) / ABS(development),
+    latest: LAST(values),
+    periods: LENGTH(periods),
+    below: worse == null ? null : LENGTH(worse),
+    first_below: worse[0].at,
+    last_period: LAST(periods).at,
+    trend: spread > 0
+      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - AVERAGE(days)) * (values[i] - serving)) / spread
+      : null
+  }})}}"""
+
+
+def serving_drift(
+    store: Store,
+    metric: str,
+    goal: Goal = "max",
+    deployment: str | None = None,
+    project: str | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    margin: float = 0.0,
+) -> list[Document]:
+    """How far is serving performance from what was seen in development?
+
+    One row per deployment with serving performance: of one `deployment`, those of a `project`, or all; of periods that
+    start from `since` (included) to `until` (not), bare dates being midnight UTC. `deployment` (its tag), `project`,
+    `environment`, `status`; `run_id`: the run it promoted; `development`: the metric of that run; `serving`: the mean
+    over the periods; `difference`: serving minus development; `relative`: that by the size of development, as a share
+    (-0.1: ten per cent less); `latest`: the value of the newest period, which starts at `last_period`; `periods`: how
+    many; `below`: in how many of them the metric is worse than development, by the `goal`, by more than `margin`;
+    `first_below`: when the first of them starts, UTC; `trend`: the least-squares slope, the metric's change in a day,
+    null with a single day. What needs development is null where the promoted run or its metric is not known.
+    Raises NotFound for a deployment or project that is not there.
+    """
+    order_of(goal)
+    binds: Document = {**_span(since, until), "sign": 1 if goal == "max" else -1, "margin": margin}
+    known, found = _deployments(project, deployment, binds)
+    text = _DRIFT.format(
+        known=known,
+        found=found,
+        periods=_PERIODS.format(value=value_of("s", metric, binds)),
+        promoted=PROMOTED,
+        metrics=METRICS,
+        value=value_of("metrics", metric, binds),
+        project=PROJECT_OF,
+    )
+    return list(ask(store, text, binds, Project=project, Deployment=deployment))
+
+
+def _span(since: Any, until: Any) -> Document:
+    times = period(since, until)
+    return {"since": times["since"], "end": times["until"] or "9999"}
+
+
+def _positive(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise Invalid("limit", f"{limit!r} is not a number from 1")
+    return limit
+
+
+def _plain(row: Document) -> Document:
+    """Return a row without the system attributes of the parameters and metrics in it."""
+    facts = {
+        name: {key: value for key, value in (row[name] or {}).items() if not key.startswith("_")}
+        for name in ("params", "metrics")
+    }
+    return {**row, **facts}

@@ -1,0 +1,144 @@
+"""What a command is, and the arguments that several commands share."""
+
+import argparse
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from arangopipe_ops.connection import connect
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import SCHEMA
+from arangopipe_ops.store import Store
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its words, what it does, which arguments it takes, and how it is used.
+
+    `do` gets the parsed options and may return an exit code. Its docstring's first line is the command's help.
+    """
+
+    name: str
+    do: Callable[[argparse.Namespace], int | None]
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    examples: Sequence[str] = ()
+
+    @property
+    def help(self) -> str:
+        return (self.do.__doc__ or "").splitlines()[0].rstrip(".")
+
+
+def store_of(options: argparse.Namespace) -> Store:
+    return Store(connect(options.url, timeout=options.timeout), provenance={"through": "cli"})
+
+
+def reference(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", help="an _id, or a name with --kind")
+    kind(parser)
+
+
+def kind(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kind", help=f"{', '.join(SCHEMA.nodes)}, or one of your own")
+
+
+def reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", metavar="TEXT", help="kept in the audit")
+
+
+def as_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def function_arguments(parser: argparse.ArgumentParser, parameters: Sequence[inspect.Parameter]) -> None:
+    """Add an option for every parameter of a function; one that is given is in the options under its name."""
+    for parameter in parameters:
+        parser.add_argument(
+            f"--{parameter.name.replace('_', '-')}",
+            required=parameter.default is parameter.empty,
+            default=argparse.SUPPRESS,
+            **_reading(parameter.annotation),
+        )
+    parser.set_defaults(named=[parameter.name for parameter in parameters])
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the function arguments that were given."""
+    return {name: getattr(options, name) for name in options.named if hasattr(options, name)}
+
+
+def _reading(annotation: Any) -> dict[str, Any]:
+    """Return how an option for a parameter of this type is read."""
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
+    if get_origin(annotation) is Literal:
+        return {"choices": get_args(annotation)}
+    if kinds == [bool]:
+        return {"action": argparse.BooleanOptionalAction}
+    for plain, metavar in ((int, "N"), (float, "X"), (str, "TEXT")):
+        if kinds == [plain]:
+            return {"type": plain, "metavar": metavar}
+    return {"type": value, "metavar": "TEXT|JSON"}
+
+
+def value(text: str) -> Any:
+    """Return a text that looks like a JSON object or list as such."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """Return NAME=VALUE texts as a dict; a value that is JSON is taken as such, anything else as text."""
+    found = {}
+    for text in texts:
+        name, equals, plain = text.partition("=")
+        if not equals:
+            raise Invalid("", f"{text!r} is not NAME=VALUE")
+        found[name] = json_or_text(plain)
+    return found
+
+
+def json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+_COMPARISONS: Mapping[str, str] = {
+    "!=": "!=",
+    "<=": "<=",
+    ">=": ">=",
+    "^=": "prefix",
+    "~=": "contains",
+    "@=": "has",
+    "=": "==",
+    "<": "<",
+    ">": ">",
+}
+"""How a condition is written on the command line, longer signs first."""
+
+
+def conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return conditions such as `rows>=100`, `uri^=s3://` or `owner` (exists) for a search. Raises Invalid."""
+    where: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        at, sign = min(
+            ((text.find(sign), sign) for sign in _COMPARISONS if sign in text),
+            key=lambda found: (found[0], -len(found[1])),
+            default=(len(text), ""),
+        )
+        name, plain = text[:at].strip(), text[at + len(sign) :]
+        operator = _COMPARISONS.get(sign, "exists")
+        wanted = json_or_text(plain) if operator not in ("prefix", "contains") else plain
+        where.setdefault(name, {})[operator] = True if operator == "exists" else wanted
+    return where
+
+
+CONDITIONS_HELP = (
+    "a condition: rows>=100, name=wine, uri^=s3:// (begins), name~=red (contains), tags@=gold, owner (is set)"
+)

@@ -1,0 +1,1 @@
+"""The metadata graph over HTTP."""

@@ -1,0 +1,87 @@
+"""Who may do what: the database decides. A caller's own credentials are exchanged for a token of the database's."""
+
+import secrets
+from functools import lru_cache
+
+from arangopipe_ops.admin import provision
+from arangopipe_ops.connection import (
+    DEFAULT_TIMEOUT,
+    check_availability,
+    connect,
+    is_file,
+    resolved,
+    sign_in,
+    user_of,
+    without_credentials,
+)
+from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.store import Store, driver_errors
+
+TOKEN_VARIABLE = "ARANGOPIPE_TOKEN"
+READY_SECONDS = 2.0
+
+
+class ServerAccess:
+    """The database on a server: a token is the database's own, and carries its user's permissions and its end.
+
+    This process keeps no password, and tokens only in memory, to go on with a caller's connection.
+    """
+
+    def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self.url = without_credentials(url)
+        self.timeout = timeout
+        self._store = lru_cache(maxsize=64)(self._opened)
+
+    def token(self, username: str, password: str) -> str:
+        """Return a token for a user of the database. Raises Unauthorized."""
+        return sign_in(self.url, username, password, timeout=self.timeout)
+
+    def store(self, token: str) -> Store:
+        """Return the store as the token's user sees it; the first request shows whether the token is good."""
+        return self._store(token)
+
+    def check(self) -> None:
+        """Return if the database answers. Raises Unavailable."""
+        check_availability(self.url, timeout=min(READY_SECONDS, self.timeout))
+
+    def _opened(self, token: str) -> Store:
+        db = connect(self.url, token=token, timeout=self.timeout)
+        return Store(db, provenance={"through": "rest", "user": user_of(token)})
+
+
+class FileAccess:
+    """An embedded database in a file, which has no users: one token, chosen or made at the start.
+
+    The graph is provisioned if it is not there yet.
+    """
+
+    def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT, token: str | None = None) -> None:
+        self.url = url
+        self.generated = None if token else secrets.token_urlsafe(32)
+        self._secret = (token or self.generated or "").encode()
+        self._store = Store(connect(url, timeout=timeout), provenance={"through": "rest"})
+        provision(self._store.db)
+
+    def token(self, username: str, password: str) -> str:
+        """Raise Unauthorized: there is nobody to sign in."""
+        raise Unauthorized("The database is a file without users. Use the token that was printed at the start.")
+
+    def store(self, token: str) -> Store:
+        """Return the store. Raises Unauthorized for another token."""
+        if not secrets.compare_digest(token.encode(errors="replace"), self._secret):
+            raise Unauthorized("The token is not the one that was printed at the start.")
+        return self._store
+
+    def check(self) -> None:
+        """Return if the file can be read. Raises an ArangopipeError."""
+        with driver_errors():
+            self._store.db.conn.ping()
+
+
+Access = ServerAccess | FileAccess
+
+
+def access_to(url: str | None = None, *, timeout: float = DEFAULT_TIMEOUT, token: str | None = None) -> Access:
+    """Return the access to the database at a URL. Credentials in the URL are used by nobody; `token` is a file's."""
+    url = resolved(url)
+    return FileAccess(url, timeout, token) if is_file(url) else ServerAccess(url, timeout)

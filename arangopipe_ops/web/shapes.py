@@ -1,0 +1,67 @@
+"""What requests and answers look like, derived from the library's own types and signatures."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from arangopipe_ops.model import Reference
+
+NAME = Annotated[str, Field(min_length=1)]
+REFERENCE = NAME | dict[str, Any]
+_TIME = Annotated[
+    str, Field(description="a time in ISO 8601 with its zone, or a date", examples=["2026-11-01T08:00:00Z"])
+]
+_PLAIN: Mapping[Any, Any] = {
+    Reference: REFERENCE,
+    Reference | None: REFERENCE | None,
+    Reference | Sequence[Reference]: REFERENCE | list[REFERENCE],
+    Reference | Sequence[Reference] | None: REFERENCE | list[REFERENCE] | None,
+    Sequence[str] | None: list[str] | None,
+    Mapping[str, Any]: dict[str, Any],
+    Mapping[str, Any] | None: dict[str, Any] | None,
+    datetime | str: _TIME,
+    datetime | str | None: _TIME | None,
+}
+"""Types of arguments as JSON has them."""
+
+
+def body_of(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], extra: Literal["allow", "forbid"] = "allow"
+) -> type[BaseModel]:
+    """Return the shape of a request that calls a function: its arguments, and any further attribute or none."""
+    fields: dict[str, Any] = {
+        parameter.name: (
+            _PLAIN.get(parameter.annotation, NAME if _is_name(parameter) else parameter.annotation),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in parameters
+    }
+    return create_model(
+        function.__name__, __config__=ConfigDict(extra=extra, strict=True), __doc__=function.__doc__, **fields
+    )
+
+
+def _is_name(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation is str and parameter.default is parameter.empty
+
+
+def given(body: BaseModel) -> dict[str, Any]:
+    """Return what a request gives, as it is."""
+    return {name: value for name, value in body if name in body.model_fields_set}
+
+
+@cache
+def answer_of(type_: Any) -> Any:
+    """Return a TypedDict, or a list of one, as a shape of answers."""
+    if get_origin(type_) is list:
+        return list[answer_of(get_args(type_)[0])]  # type: ignore[misc]
+    if not is_typeddict(type_):
+        return type_
+    fields: dict[str, Any] = {
+        name.lstrip("_"): (answer_of(hint), Field(alias=name)) for name, hint in get_type_hints(type_).items()
+    }
+    return create_model(type_.__name__, __doc__=type_.__doc__, **fields)
