@@ -237,6 +237,33 @@ def test_rights_on_databases(server: str, system: Any, db: Any) -> None:
     assert refused.value.http_code == 403
 
 
+def test_users_ask_about_themselves(server: str, system: Any, db: Any) -> None:
+    """Without a right on the database users still learn which databases they may use, and nothing of others."""
+    own = requests.get(f"{server}/_api/user/ann/database", auth=("ann", "ann's"), timeout=20)
+    assert own.json()["result"] == {db.name: "rw"}
+    other = requests.get(f"{server}/_api/user/root/database", auth=("ann", "ann's"), timeout=20)
+    assert other.status_code == 401
+
+
+def test_access_tokens_need_no_name(server: str, db: Any) -> None:
+    """An access token says whose it is; with the name of somebody else it is worth nothing."""
+    token = db.create_access_token("ann", "nameless", int(time.time()) + 60)["token"]
+    url = f"{server}/_db/{db.name}/_api/version"
+    statuses = [requests.get(url, auth=(name, token), timeout=20).status_code for name in ("", "ann", "root")]
+    assert statuses == [200, 200, 401]
+    answer = requests.post(f"{server}/_open/auth", json={"username": "", "password": token}, timeout=20)
+    assert requests.get(url, headers={"Authorization": f"bearer {answer.json()['jwt']}"}, timeout=20).ok
+    for wrong in ("", "v1.zz.00", "v1." + b"ann".hex() + ".00", "v1"):
+        assert requests.get(url, auth=("", wrong), timeout=20).status_code == 401
+
+
+def test_an_empty_password_is_none(tmp_path: Path) -> None:
+    """An empty password in the environment does not leave a file without a root user."""
+    assert prepare(tmp_path / "x.db", "127.0.0.1", "").generated
+    with pytest.raises(ValueError, match="choose a password"):
+        prepare(tmp_path / "y.db", "0.0.0.0", "")
+
+
 # requests that are wrong
 
 
@@ -250,7 +277,8 @@ def _malformed() -> Iterator[tuple[str, str, bytes]]:
     for path in paths:
         for body in bodies:
             yield "POST", f"/_api/{path}", body
-    for path in ("document/c", "document/c/a", "collection/c/properties", "collection/c/rename", "query/properties"):
+    paths = ("document/c", "document/c/a", "collection/c/properties", "collection/c/rename", "query/properties")
+    for path in (*paths, "simple/by-example", "simple/remove-by-keys?collection=c", "simple/all?collection=c"):
         for body in bodies:
             yield "PUT", f"/_api/{path}", body
             yield "PATCH", f"/_api/{path}", body
@@ -280,9 +308,10 @@ def test_malformed_requests_are_errors_of_arangodb(server: str, system: Any) -> 
         ("/_api/document/%FF/%00", 404),
         ("/_api/job/done?count=x", 400),
         ("/_api/cursor", 404),
+        ("/_api/view/none", 404),
         ("/_api/view/v/properties/x", 501),
         ("/_api/analyzer/a/b", 501),
-        ("/_api/foxx", 501),
+        ("/_api/foxx/service", 501),
         ("/_api/replication/inventory", 501),
         ("/_admin/cluster/health", 501),
     ],
@@ -293,6 +322,18 @@ def test_paths_that_lead_nowhere(server: str, path: str, status: int) -> None:
     assert answer.status_code == status
     assert answer.json()["errorNum"] == 9 if status == 501 else answer.json()["error"]
     assert status != 501 or ", use " in answer.json()["errorMessage"]
+
+
+def test_an_answer_tells_how_long_it_waited(server: str) -> None:
+    """The time in the queue is a header of every answer."""
+    assert 0 <= float(_send(server, "get", "/_api/version").headers["x-arango-queue-time-seconds"]) < 20
+    assert "x-arango-queue-time-seconds" in _send(server, "get", "/_api/nothing").headers
+
+
+def test_bytes_are_no_text(server: str) -> None:
+    """A body that is no text is refused by a route that reads it, and otherwise as the route itself is."""
+    assert _send(server, "post", "/_api/foxx", data=b"PK\xae").json()["errorNum"] == 9
+    assert _send(server, "post", "/_api/cursor", data=b"PK\xae").json()["errorNum"] == 600
 
 
 def test_an_unexpected_error_is_logged(server: str, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

@@ -64,8 +64,11 @@ class Authenticator:
         return self._active(str(name)).identity()
 
     def verify(self, name: str, password: str) -> User:
-        """The user, if the password or an access token is right; else raises 11 (401)."""
-        user = self._active(name)
+        """The user, if the password or an access token is right; else raises 11 (401).
+
+        An access token needs no `name`.
+        """
+        user = self._active(name or users.token_owner(password) or name)
         valid = [user.password, *(token.hash for token in user.tokens if token.active)]
         if not any(self._is_right(password, stored) for stored in valid):
             raise _unauthorized()

@@ -30,6 +30,11 @@ def is_cluster() -> bool:
     return bool(os.environ.get(CLUSTER_VARIABLE))
 
 
+def warning(num: int, *details: object) -> dict[str, Any]:
+    """As a server shows it."""
+    return {"code": num, "message": ERRORS[num][1].format(*details)}
+
+
 @dataclass(slots=True)
 class Context:
     """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
@@ -57,7 +62,7 @@ class Context:
         if self.fail_on_warning:
             raise ArangoError(num, *details)
         if len(self.warnings) < MAX_WARNINGS:
-            self.warnings.append({"code": num, "message": ERRORS[num][1].format(*details)})
+            self.warnings.append(warning(num, *details))
 
     def check_deadline(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:

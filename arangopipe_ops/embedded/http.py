@@ -40,6 +40,7 @@ MODULES = (
     "http_cursors",
     "http_dumps",
     "http_queries",
+    "http_simple",
     "http_graphs",
     "http_graph_members",
     "http_transactions",

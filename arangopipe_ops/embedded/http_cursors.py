@@ -59,10 +59,15 @@ class Cursor:
 
 
 def execute(request: Request) -> Response:
-    started = time.perf_counter()
     if not request.raw:
         raise ArangoError(1502)
-    given = request.object(query=str, **BODY_TYPES)
+    return first_batch(request, request.object())
+
+
+def first_batch(request: Request, given: dict[str, Any]) -> Response:
+    """Of a statement's result; `given` is what the body of a request for a cursor is."""
+    started = time.perf_counter()
+    given = shaped(given, query=str, **BODY_TYPES)
     text = given.get("query")
     if not text or not text.strip():
         raise ArangoError(1502)
@@ -99,7 +104,10 @@ def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
 def _envelope(
     asked: Asking, given: dict[str, Any], options: dict[str, Any], answer: Answer, phases: dict[str, float]
 ) -> dict[str, Any]:
-    """What every batch of a result carries along; the measurement of single nodes is not there."""
+    """What every batch of a result carries along; the measurement of single nodes is not there.
+
+    The results of streams are not counted.
+    """
     statistics = answer.statistics
     if options.get("fullCount"):
         statistics.setdefault("fullCount", len(answer.values))
@@ -111,7 +119,7 @@ def _envelope(
         plan, _ = asked.request.file.statements.plan(asked._replace(options=QueryOptions()))
         extra["plan"] = explained(plan, parsed(asked.text).writes)
         answer.statistics["nodes"] = []
-    counted = {"count": len(answer.values)} if given.get("count") else {}
+    counted = {"count": len(answer.values)} if given.get("count") and not asked.options.stream else {}
     known = {"planCacheKey": answer.plan_key} if answer.plan_key is not None else {}
     return {**counted, **known, "cached": answer.cached, "extra": extra}
 

@@ -76,6 +76,26 @@ def insert(request: Request, name: str) -> Response:
     return _write(request, name, lambda transaction, collection, value: transaction.insert(collection, value, options))
 
 
+def insert_named(request: Request) -> Response:
+    return insert(request, _named(request))
+
+
+def replace_named(request: Request) -> Response:
+    return replace_many(request, _named(request))
+
+
+def update_named(request: Request) -> Response:
+    return update_many(request, _named(request))
+
+
+def _named(request: Request) -> str:
+    """The collection as older drivers say it: by a parameter."""
+    name = request.params.get("collection")
+    if not name:
+        raise ArangoError(1204)
+    return str(name)
+
+
 def replace_many(request: Request, name: str) -> Response:
     if request.flag("onlyget"):
         return _get_many(request, name)
@@ -237,5 +257,8 @@ ROUTES: tuple[Route, ...] = (
     ("PATCH", "/_api/document/{collection}/{key}", update_one),
     ("DELETE", "/_api/document/{collection}", remove_many),
     ("DELETE", "/_api/document/{collection}/{key}", remove_one),
+    ("POST", "/_api/document", insert_named),
+    ("PUT", "/_api/document", replace_named),
+    ("PATCH", "/_api/document", update_named),
     ("GET", "/_api/edges/{collection}", edges_of),
 )

@@ -12,7 +12,9 @@ from .rights import WRITE
 from .storage import Transaction, WriteOptions, Written
 from .values import dump_json, parse
 
-LINES, ARRAY, AUTO = "documents", "array", "auto"
+LINES, AUTO = "documents", "auto"
+KINDS = (LINES, AUTO, "array", "list")
+"""With any other type, or none, the body is a table."""
 LONGEST = 255
 """How many characters of a document its error shows."""
 DUPLICATES = {"error": "conflict", "update": "update", "replace": "replace", "ignore": "ignore"}
@@ -77,14 +79,14 @@ def _options(request: Request) -> WriteOptions:
 
 
 def _values(request: Request) -> tuple[list[Any], int]:
-    """The documents: an array, or one to a line, or, without a type, names of attributes and then values.
+    """The documents: an array, or one to a line, or a table: names of attributes and then values.
 
     Also how many lines are empty.
     """
     kind = request.params.get("type")
     text = request.raw
     lines = kind == LINES or (kind == AUTO and not _text(text).lstrip().startswith("["))
-    if isinstance(text, (str, bytes)) and (lines or kind is None):
+    if isinstance(text, (str, bytes)) and (lines or kind not in KINDS):
         rows, empty = _lines(_text(text))
         return (rows if lines else _table(rows)), empty
     if not isinstance(request.body, list):
@@ -93,7 +95,10 @@ def _values(request: Request) -> tuple[list[Any], int]:
 
 
 def _text(raw: Any) -> str:
-    return raw.decode() if isinstance(raw, bytes) else str(raw)
+    try:
+        return raw.decode() if isinstance(raw, bytes) else str(raw)
+    except UnicodeDecodeError as error:
+        raise ArangoError(600, message=f"invalid JSON object: {error}") from None
 
 
 def _lines(text: str) -> tuple[list[Any], int]:

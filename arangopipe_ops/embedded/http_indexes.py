@@ -134,6 +134,7 @@ INVERTED = {
     "searchField": False,
     "primarySort": {"fields": []},
     "storedValues": [],
+    "consolidationPolicy": {"type": "tier"},
 }
 """What an inverted index has beside its fields, and the values that are assumed."""
 

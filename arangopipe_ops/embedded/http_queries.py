@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .context import warning
 from .errors import ArangoError
 from .executor import Plan
 from .explain import Node, nodes_of
 from .plan_cache import Asked
-from .queries import TRACKING
+from .queries import SECONDS, TRACKING
 from .request import Request, Response, Route, shaped, success
 from .result_cache import MODES, OFF
 from .statements import Asking, QueryOptions, parsed
@@ -19,6 +20,7 @@ from .statements import Asking, QueryOptions, parsed
 USE_INDEXES = "use-indexes"
 RULES = {USE_INDEXES: "Look documents up in an index, also for ranges and the order of the result."}
 """What the planner does that a server's optimizer has a name for."""
+EXPLAIN_TYPES = {"allPlans": bool, "failOnWarning": bool, "optimizer": dict, "usePlanCache": bool, "fullCount": bool}
 RULE_FLAGS = dict.fromkeys(
     ("hidden", "clusterOnly", "canBeDisabled", "canCreateAdditionalPlans", "disabledByDefault", "enterpriseOnly"), False
 )
@@ -47,16 +49,21 @@ def _text(given: dict[str, Any]) -> str:
 def explain(request: Request) -> Response:
     given = request.object(bindVars=dict, options=dict)
     text = _text(given)
-    options = shaped(given.get("options") or {}, allPlans=bool, optimizer=dict, usePlanCache=bool, fullCount=bool)
+    options = shaped(given.get("options") or {}, **EXPLAIN_TYPES)
     started = time.perf_counter()
     asked = Asking(request, text, given.get("bindVars") or {}, _planning(options))
     planned, key = request.file.statements.plan(asked)
+    if options.get("failOnWarning") and planned.warnings:
+        raise ArangoError(*planned.warnings[0])
     plan = explained(planned, parsed(text).writes)
-    stats = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
-    stats["executionTime"] = time.perf_counter() - started  # type: ignore[assignment]
+    stats: dict[str, Any] = {"rulesExecuted": 0, "rulesSkipped": 0, "plansCreated": 1, "peakMemoryUsage": 0}
+    stats["executionTime"] = time.perf_counter() - started
+    if options.get("profile") == 2:
+        stats["rules"] = {}
     shown: dict[str, Any] = {"plans": [plan]} if options.get("allPlans") else {"plan": plan}
     shown |= {"planCacheKey": key} if key is not None else {}
-    return success(200, **shown, cacheable=parsed(text).is_cacheable, warnings=[], stats=stats)
+    warnings = [warning(*each) for each in planned.warnings]
+    return success(200, **shown, cacheable=parsed(text).is_cacheable, warnings=warnings, stats=stats)
 
 
 def _planning(options: dict[str, Any]) -> QueryOptions:
@@ -95,7 +102,7 @@ def tracking(request: Request) -> Response:
 
 
 def change_tracking(request: Request) -> Response:
-    given = request.object(**{name: type(value) for name, value in TRACKING.items()})
+    given = request.object(**{name: float if name in SECONDS else type(value) for name, value in TRACKING.items()})
     known = {name: value for name, value in given.items() if name in TRACKING and value is not None}
     request.file.queries.tracking.update(known)
     return tracking(request)

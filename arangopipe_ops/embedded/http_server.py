@@ -214,11 +214,12 @@ def no_queries(request: Request) -> Response:
     return success(200, result={"queries": []})
 
 
-def no_tasks(request: Request) -> Response:
+def nothing(request: Request) -> Response:
+    """Of what cannot be created here there is none."""
     return Response(200, [])
 
 
-def no_functions(request: Request) -> Response:
+def no_result(request: Request) -> Response:
     return success(200, result=[])
 
 
@@ -260,6 +261,7 @@ ROUTES: tuple[Route, ...] = (
     ("GET", "/_admin/log/entries", log_entries),
     ("GET", "/_admin/server/api-calls", no_api_calls),
     ("GET", "/_admin/server/aql-queries", no_queries),
-    ("GET", "/_api/tasks", no_tasks),
-    ("GET", "/_api/aqlfunction", no_functions),
+    ("GET", "/_api/tasks", nothing),
+    ("GET", "/_api/foxx", nothing),
+    ("GET", "/_api/aqlfunction", no_result),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,6 @@ from .rights import ALL, LEVELS, NONE
 from .storage import Transaction
 from .users import Token, User
 
-TOKEN_PREFIX = "v1."
 TOKEN_DAYS = 90
 UNDEFINED = "undefined"
 
@@ -88,11 +86,12 @@ def remove(request: Request, name: str) -> Response:
 
 
 def rights(request: Request, name: str) -> Response:
-    """On all databases; with `full` also on their collections."""
+    """On the databases that the user may read; with `full` on all, and also on their collections."""
     full = request.flag("full")
     with request.transaction() as transaction:
         user = users.get(transaction.sqlite, name)
-        shown = {each: _database_rights(transaction, user, each, full) for each in transaction.catalog.databases}
+        rights = {each: _database_rights(transaction, user, each, full) for each in transaction.catalog.databases}
+    shown = {each: level for each, level in rights.items() if level != NONE}
     default = user.grants.get(ALL, {}).get("")
     anywhere: dict[str, Any] = {ALL: {"permission": default or NONE}} if full else {ALL: default} if default else {}
     return success(200, result=shown | anywhere)
@@ -140,7 +139,7 @@ def tokens(request: Request, name: str) -> Response:
 def create_token(request: Request, name: str) -> Response:
     """The answer holds the token, which is not shown again."""
     given = request.object(name=str, valid_until=float)
-    text = TOKEN_PREFIX + secrets.token_hex(32)
+    text = users.new_token(name)
     now = int(time.time())
     until = given.get("valid_until") or now + TOKEN_DAYS * 86400
     with request.transaction(write=True) as transaction:

@@ -25,7 +25,9 @@ TRACKING = {
     "slowStreamingQueryThreshold": 10,
     "maxQueryStringLength": 4096,
 }
-"""The properties of tracking and their defaults; thresholds are in seconds."""
+"""The properties of tracking and their defaults."""
+SECONDS = frozenset(("slowQueryThreshold", "slowStreamingQueryThreshold"))
+"""Those that may have a fraction."""
 
 
 @dataclass(slots=True)
@@ -38,10 +40,13 @@ class Query:
     text: str
     bind_values: dict[str, Any]
     context: Context
+    modifies: bool = False
     thread: int = field(default_factory=threading.get_ident)
     started: float = field(default_factory=time.time)
     seconds: float | None = None
     """How long it took, once it is over."""
+    exit_code: int = 0
+    """The number of the error it ended with."""
 
     def shown(self) -> dict[str, Any]:
         began = datetime.fromtimestamp(self.started, UTC)
@@ -56,14 +61,26 @@ class Query:
             "peakMemoryUsage": 0,
             "state": "executing" if self.seconds is None else "finished",
             "stream": False,
-            "modificationQuery": False,
+            "modificationQuery": self.modifies,
             "warnings": len(self.context.warnings),
+            **({} if self.seconds is None else {"exitCode": self.exit_code}),
         }
 
     def kill(self) -> None:
         """Its next look at the deadline, and what SQLite does for it now, end it with error 1500."""
         self.context.deadline = 0.0
         self.context.transaction.sqlite.interrupt()
+
+
+@contextmanager
+def _killable(context: Context) -> Iterator[None]:
+    """What SQLite makes of a kill becomes error 1500."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if context.deadline == 0.0:
+            raise ArangoError(1500) from error
+        raise
 
 
 class Queries:
@@ -76,17 +93,19 @@ class Queries:
         self._numbers = itertools.count(1)
 
     @contextmanager
-    def watched(self, user: str, text: str, bind_values: dict[str, Any], context: Context) -> Iterator[None]:
+    def watched(
+        self, user: str, text: str, bind_values: dict[str, Any], context: Context, modifies: bool
+    ) -> Iterator[None]:
         """The statement is listed while it runs; a killed one is error 1500."""
         values = bind_values if self.tracking["trackBindVars"] else {}
         shown = text[: self.tracking["maxQueryStringLength"]]
-        query = Query(str(next(self._numbers)), context.database, user, shown, values, context)
+        query = Query(str(next(self._numbers)), context.database, user, shown, values, context, modifies)
         self._running[query.number] = query
         try:
-            yield
-        except sqlite3.OperationalError as error:
-            if context.deadline == 0.0:
-                raise ArangoError(1500) from error
+            with _killable(context):
+                yield
+        except ArangoError as error:
+            query.exit_code = error.num
             raise
         finally:
             del self._running[query.number]

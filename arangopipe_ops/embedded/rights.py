@@ -90,13 +90,17 @@ class Identity:
             raise ArangoError(1004, message=f"read only: collection '{collection}' may not be written to")
 
     def admit(self, method: str, path: str, database: str) -> None:
-        """Raises 11: as 401 for a database without access, as 403 for rights that do not suffice."""
+        """Raises 11: as 401 for a database without access, as 403 for rights that do not suffice.
+
+        Users may ask about themselves in any database.
+        """
         need = PUBLIC if self.superuser else need_of(method, path)
         if need == PUBLIC:
             return
-        if self.on_database(database) == NONE:
+        own = need == OWN and path.split("/")[3] == self.name
+        if self.on_database(database) == NONE and not (own and path.startswith("/_api/user/")):
             raise ArangoError(11, status=401, message="not authorized to execute this request")
-        if need == OWN and path.split("/")[3] == self.name:
+        if own:
             return
         if need == DEFINE and self.on_database(database) != WRITE:
             raise ArangoError(11, message=f"forbidden: database '{database}' is read only for '{self.name}'")

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import time
 import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ RESERVED = 4
 MAX_BODY = 512 << 20
 """Bytes of a request's body, also when it is unpacked."""
 STOP_SECONDS = 10
+QUEUE_TIME_HEADER = b"x-arango-queue-time-seconds"
+"""How long a request waited for a thread."""
 JSON = "application/json; charset=utf-8"
 _ONE_TRANSACTION = re.compile(rb"(/_db/[^/]+)?/_api/transaction/[0-9]+(\?.*)?")
 NOBODY = Identity("")
@@ -76,16 +79,20 @@ class Application:
         body = await _body(receive)
         pool = self._reserved if _is_in_transaction(scope) else self._threads
         loop = asyncio.get_running_loop()
-        status, headers, content = await loop.run_in_executor(pool, self._answer, scope, body)
+        status, headers, content = await loop.run_in_executor(pool, self._answer, scope, body, time.monotonic())
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
-    def _answer(self, scope: Message, body: bytes | None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    def _answer(
+        self, scope: Message, body: bytes | None, queued: float
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        waited = time.monotonic() - queued
         try:
             response = self._handle(scope, body)
         except ArangoError as error:
             response = Response(error.status, error.body())
-        return response.status, _headers(response), _content(response)
+        shown = [*_headers(response), (QUEUE_TIME_HEADER, f"{waited:.6f}".encode())]
+        return response.status, shown, _content(response)
 
     def _handle(self, scope: Message, body: bytes | None) -> Response:
         """Raises what is wrong with a request before it can be handled."""
@@ -117,16 +124,24 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(chunks) if size <= MAX_BODY else None
 
 
-def _text(body: bytes | None, headers: dict[str, str]) -> str | None:
+def _text(body: bytes | None, headers: dict[str, str]) -> str | bytes | None:
+    """The body unpacked; as bytes if it is no text, which only a route that reads it has to refuse."""
     if body is None:
         raise ArangoError(413, message=f"request body too large: at most {MAX_BODY} bytes")
     try:
         unpacked = _UNPACK[headers.get("content-encoding", "identity").lower()](body) if body else b""
-        return unpacked.decode() or None
+        return _decoded(unpacked) or None
     except KeyError as error:
         raise ArangoError(400, message=f"bad parameter: content-encoding {error}") from None
-    except (zlib.error, OSError, EOFError, UnicodeDecodeError) as error:
+    except (zlib.error, OSError, EOFError) as error:
         raise ArangoError(400, message=f"bad parameter: the body cannot be read: {error}") from None
+
+
+def _decoded(content: bytes) -> str | bytes:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
 
 def _inflate(body: bytes, wbits: int) -> bytes:
@@ -171,16 +186,16 @@ class Served:
 def prepare(path: str | os.PathLike[str], host: str, password: str | None = None, secret: str | None = None) -> Served:
     """Open a file and see to it that its user `root` has a password.
 
-    Without `password` that is the one the file has, or else a new one.
+    Without `password`, or with an empty one, that is the one the file has, or else a new one.
     Raises ValueError if others than this machine could connect and nobody has chosen a password.
     """
     database = open_database(path)
     database.authenticator = Authenticator(database.storage, secret)
     with database.storage.transaction(write=True) as transaction:
         known = users.find(transaction.sqlite, users.ROOT) is not None
-        if password is None and not known and not is_loopback(host):
+        if not password and not known and not is_loopback(host):
             raise ValueError(f"{host} is not this machine alone: choose a password in ${PASSWORD_VARIABLE} first")
-        generated = secrets.token_urlsafe(18) if password is None and not known else None
+        generated = secrets.token_urlsafe(18) if not password and not known else None
         chosen = password or generated
         if chosen is not None:
             users.set_root_password(transaction.sqlite, chosen)

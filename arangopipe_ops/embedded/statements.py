@@ -135,7 +135,7 @@ class Statements:
         context = Context(transaction, request.database, deadline, options.full_count, options.fail_on_warning)
         request.restrict(transaction, _needs(plan))
         plan_key = self._plan_key(asked, version, plan)
-        with self._queries.watched(request.user.name, text, bind_values, context):
+        with self._queries.watched(request.user.name, text, bind_values, context, parsed(text).writes):
             result = execute(plan, context, bind_values)
         # Rows may share values with each other, bind variables and the cached plan: version 2 of
         # marshal's format keeps no references, so reading it back parts them.

@@ -17,6 +17,7 @@ from .errors import ArangoError
 from .rights import ALL, WRITE, Identity
 
 ROOT = "root"
+TOKEN_PREFIX = "v1."
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}
 
 
@@ -39,6 +40,22 @@ class Token:
             "active": self.active,
             "fingerprint": f"v1...{self.hash[-6:]}",
         }
+
+
+def new_token(name: str) -> str:
+    """The text of an access token, which says whose it is."""
+    return f"{TOKEN_PREFIX}{name.encode().hex()}.{secrets.token_hex(32)}"
+
+
+def token_owner(text: str) -> str | None:
+    """The user that an access token claims to be of, or None for other texts."""
+    encoded, dot, _ = text.removeprefix(TOKEN_PREFIX).partition(".")
+    if not text.startswith(TOKEN_PREFIX) or not dot:
+        return None
+    try:
+        return bytes.fromhex(encoded).decode()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
