@@ -192,7 +192,18 @@ def forged(secret: str = SECRET, **claims: Any) -> str:
         "ä.ö.ü",
         "." * 5000,
     ],
-    ids=str,
+    ids=[
+        "other secret",
+        "expired",
+        "other issuer",
+        "unknown user",
+        "no claims",
+        "unsigned",
+        "x",
+        "a.b.c",
+        "umlauts",
+        "dots",
+    ],
 )
 def test_tokens_that_are_not_good(api: str, token: str) -> None:
     """A token that is forged, over, somebody else's or none at all is 401, for readers, writers and the document."""
