@@ -155,10 +155,10 @@ def edge_text(schema: Schema, edge: EdgeType) -> tuple[str, Document]:
 
 
 def _node_text(scan: Scan, node: NodeType) -> tuple[str, Document]:
-    """Facts need an owner. What can come from something else is an orphan if no edge leads to it or from it."""
+    """Facts need an owner. What comes from something else is an orphan if no edge leads to it or from it."""
     edges = [edge for edge in scan.schema.edges.values() if edge.name in scan.collections]
     facts = [edge for edge in _fact_edges(scan.schema, node) if edge in edges]
-    comes_from = [edge for edge in edges if _downstream(scan.schema, edge) == node]
+    comes_from = [edge for edge in edges if not edge.optional and _downstream(scan.schema, edge) == node]
     binds: Document = {"@c": node.collection}
     owned, linked = [], []
     for j, edge in enumerate(edges):

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from arangopipe_ops import admin
-from arangopipe_ops.airflow import compat
+from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.errors import ArangopipeError, Misconfigured
 from arangopipe_ops.model import GRAPH
 from arangopipe_ops.store import Store, driver_errors
@@ -78,21 +78,19 @@ class ArangopipeHook(BaseHook):
         spool = connection.extra_dejson.get("spool") if connection is not None else None
         return Store(self.get_conn(), provenance=provenance(context), spool=spool or None)
 
-    def report(
-        self, store: Store, *, read: Mapping[str, Any] | None = None, written: Mapping[str, Any] | None = None
-    ) -> None:
+    def report(self, *, read: Mapping[str, Any] | None = None, written: Mapping[str, Any] | None = None) -> None:
         """Tell Airflow's hook lineage of data: references that were read, by kind, and a Ref that was written.
 
-        Each is an asset `arangopipe://host/database/kind/name`. It costs no request, and never fails a task.
+        Each is an asset `arangopipe://kind/name`. It costs no request, and never fails a task.
         """
-        place, collector = _place(store.db), compat.lineage_collector()
+        collector = compat.lineage_collector()
         for kind, references in (read or {}).items():
             for reference in [references] if isinstance(references, str | Mapping) else references:
                 with suppress(ValueError):  # Airflow takes no URI of more than 1,500 characters
-                    collector.add_input_asset(self, uri=_asset_uri(place, kind, reference))
+                    collector.add_input_asset(self, uri=_asset_uri(kind, reference))
         if written is not None:
             with suppress(ValueError):
-                collector.add_output_asset(self, uri=_asset_uri(place, written["kind"], written))
+                collector.add_output_asset(self, uri=_asset_uri(written["kind"], written))
 
     def provision(self) -> bool:
         """Make sure that the database holds the graph; return whether anything was missing."""
@@ -189,17 +187,7 @@ def provenance(context: "Context") -> dict[str, Any]:
     }
 
 
-def _place(db: Any) -> str:
-    """Return the URI of a graph: that of the first host, so that every task has the same, or of its file."""
-    from arangopipe_ops.connection import describe
-
-    where, server, hosts = describe(db).partition("://")
-    host = re.split("[,/]", hosts)[0]
-    return f"arangopipe://{host}/{quote(db.name, safe='')}" if server else f"arangopipe://{quote(where)}"
-
-
-def _asset_uri(place: str, kind: str, reference: Any) -> str:
-    """Return the URI of a node by its name where that is known, or else by its key."""
+def _asset_uri(kind: str, reference: Any) -> str:
+    """Return the asset's URI of a node by its name where that is known, or else by its key."""
     given = reference if isinstance(reference, Mapping) else {"name": reference}
-    name = given.get("name") or str(given.get("_id")).partition("/")[2]
-    return f"{place}/{kind}/{quote(str(name), safe='')}"
+    return assets.asset_uri(kind, str(given.get("name") or str(given.get("_id")).partition("/")[2]))

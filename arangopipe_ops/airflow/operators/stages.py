@@ -46,7 +46,7 @@ class StageOperator(MetadataOperator):
         stage = stages.make(type(self).stage, arguments, self.attributes or {})
         ref = store.write(stage, on_conflict=self.on_conflict)
         read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
-        self.hook.report(store, read=read, written=ref if ref["kind"] in _DATA.values() else None)
+        self.hook.report(read=read, written=ref if ref["kind"] in _DATA.values() else None)
         return ref
 
     def arguments(self, context: "Context") -> dict[str, Any]:
