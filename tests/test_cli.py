@@ -284,6 +284,15 @@ def test_a_policy_selects_and_deploys(demonstrated: Any, tmp_path: Path) -> None
     assert "is not a policy in JSON" in demonstrated("select", "customer care", "--policy", str(policy))[2]
 
 
+def test_a_table_is_in_words(demonstrated: Any) -> None:
+    """Lists, mappings and nodes in an answer are printed as people write them."""
+    model = ("--model", "churn prediction by gradient boosting", "--at", "2025-01-01")
+    _, out, _ = demonstrated("ask", "model-at", *model)
+    assert re.search(r"  depth \d+, seed 0, transformation [a-z-]+  ", out)
+    assert re.search(r"  customers @[12]  customers [a-z-]+ @[12]\n", out)
+    assert "completed 44, failed 4" in demonstrated("ask", "summary", "--project", "customer care")[1]
+
+
 def test_a_graph_moves_to_another_database(demonstrated: Any, tmp_path: Path) -> None:
     """What is exported and imported elsewhere is the same graph, and importing it again changes nothing."""
     file, other = tmp_path / "graph.jsonl", f"embedded://{tmp_path}/other.db"
