@@ -70,13 +70,13 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--url", help=f"the database; else ${URL_VARIABLE}, else ./arangopipe.db")
     top.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT, metavar="S", help="seconds to wait")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    register = commands.add_parser("register", help="write a node or an edge")
+    register = commands.add_parser("register", help="Write a node or an edge", description="Write a node or an edge.")
     kinds = register.add_subparsers(metavar="WHAT", required=True)
     for command in writing.REGISTER:
         _add(kinds, command)
     for command in COMMANDS:
         _add(commands, command)
-    ask = commands.add_parser("ask", help="answer a question over the graph")
+    ask = commands.add_parser("ask", help="Answer a question over the graph", description="Answer a question.")
     questions = ask.add_subparsers(metavar="QUESTION", required=True)
     for command in asking.ASK:
         _add(questions, command)
@@ -87,7 +87,7 @@ def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", comman
     added = commands.add_parser(
         command.name,
         help=command.help,
-        description=f"{command.help}.",
+        description=command.help if command.help.endswith("?") else f"{command.help}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if command.examples:

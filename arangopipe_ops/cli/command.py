@@ -58,7 +58,7 @@ def function_arguments(parser: argparse.ArgumentParser, parameters: Sequence[ins
             f"--{parameter.name.replace('_', '-')}",
             required=parameter.default is parameter.empty,
             default=argparse.SUPPRESS,
-            **_reading(parameter.annotation),
+            **_reading(parameter),
         )
     parser.set_defaults(named=[parameter.name for parameter in parameters])
 
@@ -68,8 +68,14 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in options.named if hasattr(options, name)}
 
 
-def _reading(annotation: Any) -> dict[str, Any]:
-    """Return how an option for a parameter of this type is read."""
+_TIMES = ("at", "since", "until", "start", "end", "period_start", "period_end")
+
+
+def _reading(parameter: inspect.Parameter) -> dict[str, Any]:
+    """Return how an option for a parameter is read."""
+    annotation = parameter.annotation
+    if parameter.name in _TIMES:
+        return {"metavar": "TIME"}
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
     if get_origin(annotation) is Literal:
         return {"choices": get_args(annotation)}

@@ -16,6 +16,7 @@ from arangopipe_ops.analytics import demo_stages
 from arangopipe_ops.cli.command import Command, as_json, reason, store_of
 from arangopipe_ops.cli.output import Progress, say, say_json
 from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import moment
 from arangopipe_ops.stages import read_stages
 
 
@@ -122,8 +123,8 @@ def _demo_data(options: argparse.Namespace) -> None:
     store = store_of(options)
     admin.provision(store.db)
     progress = Progress("stages")
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    stages = list(demo_stages(seed=options.seed, projects=options.projects, periods=options.periods, end=today))
+    end = datetime.fromisoformat(moment(options.end or datetime.now(UTC).date(), "end"))
+    stages = list(demo_stages(seed=options.seed, projects=options.projects, periods=options.periods, end=end))
     done = store.write_many(stages, on_conflict="keep", reason="demonstration data", progress=progress)
     progress.close(done["stages"])
     _say_done(dict(done), options)
@@ -133,6 +134,7 @@ def _demo_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--projects", type=int, default=2)
     parser.add_argument("--periods", type=int, default=22, help="of serving performance, per deployment")
+    parser.add_argument("--end", metavar="TIME", help="of the last period, in UTC; today if left out")
     as_json(parser)
 
 
@@ -140,5 +142,5 @@ COMMANDS: Sequence[Command] = (
     Command("import", _import, _import_arguments, ("stages.jsonl", "graph.jsonl --on-conflict keep")),
     Command("export", _export, _export_arguments, ("graph.jsonl", "> graph.jsonl")),
     Command("replay", _replay, _replay_arguments, ("/var/spool/arangopipe",)),
-    Command("demo-data", _demo_data, _demo_data_arguments, ("--projects 3",)),
+    Command("demo-data", _demo_data, _demo_data_arguments, ("--projects 3 --end 2026-11-01",)),
 )

@@ -59,9 +59,21 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
+    text = " ".join(_words(value).split())
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _words(value: Any) -> str:
+    """Return a value as people write it: a list with commas, a node by name and version, a mapping as its pairs."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        if "_id" in value and "name" in value:
+            return f"{value['name']} @{value['version']}" if value.get("version") else str(value["name"])
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return json.dumps(value, ensure_ascii=False)
 
 
 class Progress:
