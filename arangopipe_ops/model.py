@@ -191,6 +191,7 @@ SCHEMA = Schema(
             EdgeType("run_models", "Model", "Run", "from"),
             EdgeType("run_datasets", "Run", "Dataset", "to"),
             EdgeType("run_featuresets", "Run", "Featureset", "to"),
+            EdgeType("run_outputs", "Run", "Dataset", "from"),
             EdgeType("run_modelparams", "Run", "ModelParams", "from", newest="created"),
             EdgeType("run_devperf", "Run", "DevPerf", "from", newest="created"),
             EdgeType("deployment_model", "Deployment", "Model", "to"),
