@@ -17,6 +17,7 @@ from jinja2 import Undefined
 
 from arangopipe_ops import errors, stages
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
 from arangopipe_ops.model import Ref, Stage
 from arangopipe_ops.model import Reference as StoredReference
 from arangopipe_ops.store import OnConflict
@@ -81,6 +82,7 @@ class StageOperator(BaseOperator):
     stage_arguments: ClassVar[tuple[str, ...]]
     template_fields: Sequence[str] = ("attributes", "on_conflict", "arangopipe_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(_SHOWN_AS_JSON, "json")
+    operator_extra_links = (ArangopipeNodeLink(), ArangopipeLineageLink())
 
     def __init__(
         self,
