@@ -158,7 +158,9 @@ def _node_text(scan: Scan, node: NodeType) -> tuple[str, Document]:
     """Facts need an owner. What comes from something else is an orphan if no edge leads to it or from it."""
     edges = [edge for edge in scan.schema.edges.values() if edge.name in scan.collections]
     facts = [edge for edge in _fact_edges(scan.schema, node) if edge in edges]
-    comes_from = [edge for edge in edges if not edge.optional and _downstream(scan.schema, edge) == node]
+    flows = {(_upstream(scan.schema, edge).kind, _downstream(scan.schema, edge).kind) for edge in edges}
+    # Where two kinds flow into each other, as data sets and runs do, neither needs the other.
+    comes_from = [end for start, end in flows if end == node.kind and (end, start) not in flows]
     binds: Document = {"@c": node.collection}
     owned, linked = [], []
     for j, edge in enumerate(edges):
@@ -180,6 +182,10 @@ def _node_text(scan: Scan, node: NodeType) -> tuple[str, Document]:
 
 def _fact_edges(schema: Schema, node: NodeType) -> list[EdgeType]:
     return [edge for edge in schema.edges.values() if edge.newest and schema.node(edge.target) == node]
+
+
+def _upstream(schema: Schema, edge: EdgeType) -> NodeType:
+    return schema.node(edge.source if edge.upstream == "from" else edge.target)
 
 
 def _downstream(schema: Schema, edge: EdgeType) -> NodeType:

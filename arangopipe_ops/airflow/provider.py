@@ -26,6 +26,22 @@ def get_provider_info() -> dict[str, Any]:
                 "to_openlineage_converter": "arangopipe_ops.airflow.assets.convert_asset_to_openlineage",
             }
         ],
+        "extra-links": [f"arangopipe_ops.airflow.links.Arangopipe{name}Link" for name in ("Node", "Lineage")],
+        "notifications": ["arangopipe_ops.airflow.notifications.ArangopipeNotifier"],
+        "config": {
+            "arangopipe": {
+                "description": "What the plugin, the links and the listener of Arangopipe do.",
+                "options": {
+                    "conn_id": _option("string", "arangopipe_default", "The connection of plugin and listener."),
+                    "ui_url": _option(
+                        "string", "", "Where links lead; if empty, to the plugin's pages in Airflow's API server."
+                    ),
+                    "record_outcomes": _option(
+                        "boolean", "False", "Record tasks that failed or skipped themselves, of all operators."
+                    ),
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "arangopipe",
@@ -65,4 +81,14 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+    }
+
+
+def _option(type_: str, default: str, description: str) -> dict[str, Any]:
+    return {
+        "type": type_,
+        "default": default,
+        "description": description,
+        "version_added": "0.1.0",
+        "example": None,
     }

@@ -54,7 +54,6 @@ class EdgeType:
 
     A fact edge leads from its owner to what was observed of it (parameters, performance). `newest` is the edge
     attribute that orders them: lineage shows the newest beside its owner instead of walking through all.
-    `optional` says that a node at the downstream end need not come from anything, as a data set from elsewhere.
     """
 
     name: str
@@ -62,7 +61,6 @@ class EdgeType:
     target: str
     upstream: Literal["from", "to"]
     newest: str | None = None
-    optional: bool = False
 
     @property
     def indexes(self) -> list[Index]:
@@ -181,7 +179,7 @@ SCHEMA = Schema(
             EdgeType("run_models", "Model", "Run", "from"),
             EdgeType("run_datasets", "Run", "Dataset", "to"),
             EdgeType("run_featuresets", "Run", "Featureset", "to"),
-            EdgeType("run_outputs", "Run", "Dataset", "from", optional=True),
+            EdgeType("run_outputs", "Run", "Dataset", "from"),
             EdgeType("run_modelparams", "Run", "ModelParams", "from", newest="created"),
             EdgeType("run_devperf", "Run", "DevPerf", "from", newest="created"),
             EdgeType("deployment_model", "Deployment", "Model", "to"),

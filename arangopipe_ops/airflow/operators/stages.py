@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import XComArg
 
 from arangopipe_ops import errors, stages
+from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
 from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References
 from arangopipe_ops.model import Ref, Stage
 from arangopipe_ops.store import OnConflict, Store
@@ -33,6 +34,7 @@ class StageOperator(MetadataOperator):
     stage_arguments: ClassVar[tuple[str, ...]]
     template_fields: Sequence[str] = ("attributes", "on_conflict", *MetadataOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(_SHOWN_AS_JSON, "json")
+    operator_extra_links = (ArangopipeNodeLink(), ArangopipeLineageLink())
 
     def __init__(
         self, *, attributes: Attributes | None = None, on_conflict: OnConflict = "revise", **kwargs: Any

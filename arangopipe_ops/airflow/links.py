@@ -1,0 +1,60 @@
+"""Links from a task instance in Airflow's pages to what it wrote.
+
+Airflow asks for them in the worker when the task ends, so they cost nobody a look-up later.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+from airflow.sdk import BaseOperatorLink, conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+PREFIX = "/arangopipe"
+
+
+def pages_url() -> str:
+    """Return where the pages are: `[arangopipe] ui_url`, or else the plugin in Airflow's own API server."""
+    if given := conf.get("arangopipe", "ui_url", fallback=""):
+        return str(given).rstrip("/")
+    return str(conf.get("api", "base_url", fallback=None) or "http://localhost:8080").rstrip("/") + PREFIX
+
+
+@attrs.define
+class ArangopipeNodeLink(BaseOperatorLink):
+    """Leads to the node that a task instance wrote."""
+
+    @property
+    def name(self) -> str:
+        return "Node"
+
+    def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
+        return _page("nodes", ti_key)
+
+
+@attrs.define
+class ArangopipeLineageLink(BaseOperatorLink):
+    """Leads to the lineage of the node that a task instance wrote."""
+
+    @property
+    def name(self) -> str:
+        return "Lineage"
+
+    def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
+        return _page("lineage", ti_key)
+
+
+def _page(page: str, ti: Any) -> str:
+    """Return a page of the Ref that a task instance returned; a task that wrote none has no link.
+
+    What Airflow calls a key is the running task instance. Asked for no map index, it would answer a list of what all
+    instances of a mapped task returned.
+    """
+    ref = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
+    if not isinstance(ref, Mapping) or "_id" not in ref:
+        return ""
+    return f"{pages_url()}/{page}/{quote(str(ref['_id']))}"

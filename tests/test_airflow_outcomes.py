@@ -1,0 +1,124 @@
+"""What the notifier and the listener record of tasks that end without a result."""
+
+import time
+from typing import Any
+
+import pytest
+from airflow_home import airflow, graph, run, states
+
+from arangopipe_ops import stages
+from arangopipe_ops.airflow import listeners
+from arangopipe_ops.airflow.notifications import ArangopipeNotifier
+
+__all__ = ["airflow", "graph"]
+pytestmark = pytest.mark.slow
+
+
+def failing(callback: Any = None, error: str = "out of memory") -> Any:
+    from airflow.sdk import DAG, task
+
+    with DAG("failing", schedule=None) as dag:
+
+        @task(on_failure_callback=callback)
+        def train(depth: int) -> None:
+            if depth:
+                raise ValueError(error)
+
+        train.expand(depth=[0, 1])
+    return run(dag)
+
+
+def test_the_notifier_records_the_task_that_failed(graph: Any) -> None:
+    """The mapped instance that failed is a failed run with its error and its log; the other one is none."""
+    done = failing(ArangopipeNotifier())
+    [recorded] = graph.search("Run")["nodes"]
+    assert recorded["run_id"] == f"failing/{done.run_id}/train/1"
+    assert (recorded["status"], recorded["error"]) == ("failed", {"type": "ValueError", "message": "out of memory"})
+    assert recorded["provenance"]["map_index"] == 1
+
+
+def test_a_run_that_was_begun_ends_as_failed(graph: Any) -> None:
+    """What the run had told before it was killed stays."""
+    from airflow.sdk import DAG, task
+
+    graph.write(stages.register_project("p"))
+    graph.write(stages.register_model("m", project="p"))
+    with DAG("killed", schedule=None) as dag:
+
+        @task(on_failure_callback=ArangopipeNotifier(status="aborted"))
+        def train(ti: Any = None) -> None:
+            graph.write(stages.log_run(f"killed/{ti.run_id}/train", model="m", status="running", note="begun"))
+            raise ValueError("killed")
+
+        train()
+    run(dag)
+    [recorded] = graph.search("Run")["nodes"]
+    assert (recorded["status"], recorded["note"], recorded["error"]["message"]) == ("aborted", "begun", "killed")
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Any:
+    from airflow.sdk.listener import get_listener_manager
+
+    monkeypatch.setenv("AIRFLOW__ARANGOPIPE__RECORD_OUTCOMES", "True")
+    manager = get_listener_manager()
+    manager.add_listener(listeners)
+    yield
+    manager.pm.unregister(listeners)
+
+
+def test_the_listener_records_failed_and_skipped_tasks(graph: Any, listening: Any) -> None:
+    """Tasks of any operator are recorded, those that succeed are not."""
+    from airflow.sdk import DAG, task
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with DAG("watched", schedule=None) as dag:
+
+        @task
+        def broken() -> None:
+            raise ValueError("no")
+
+        @task
+        def passed_over() -> None:
+            raise AirflowSkipException
+
+        @task
+        def fine() -> None: ...
+
+        broken(), passed_over(), fine()
+    done = run(dag)
+    found = {
+        node["run_id"].removeprefix(f"watched/{done.run_id}/"): node["status"] for node in graph.search("Run")["nodes"]
+    }
+    assert found == {"broken": "failed", "passed_over": "skipped"}
+
+
+def test_the_listener_is_off_unless_it_is_asked_for(
+    graph: Any, listening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the option nothing is recorded."""
+    monkeypatch.setenv("AIRFLOW__ARANGOPIPE__RECORD_OUTCOMES", "False")
+    failing()
+    assert graph.counts()["run"] == 0
+
+
+def test_the_listener_never_fails_a_task(graph: Any, listening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no database to write to, tasks end as they would without the listener."""
+    monkeypatch.setenv("ARANGOPIPE_URL", "nonsense://")
+    assert states(failing()) == {"train[0]": "success", "train[1]": "failed"}
+
+
+def test_the_listener_waits_no_longer_than_its_time(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """A database that hangs holds a worker up for that time and no longer."""
+    monkeypatch.setattr(listeners, "SECONDS", 0.1)
+    began = time.monotonic()
+    listeners._for_a_while(lambda: time.sleep(3))
+    assert time.monotonic() - began < 2
+    assert "was not recorded within" in caplog.text
+
+
+def test_a_row_of_airflows_database_is_left_alone(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody marks a task as failed in Airflow's pages, the API server does not wait for us."""
+    from airflow.models.taskinstance import TaskInstance
+
+    assert not listeners._runs_here(TaskInstance.__new__(TaskInstance))
