@@ -46,7 +46,7 @@ def test_airflow_finds_the_decorators() -> None:
 
 
 def test_what_a_function_returns_is_its_run(wine: Any) -> None:
-    """Parameters, metrics, products, inputs and attributes that it returns stand in the graph; the XCom is the Ref."""
+    """Parameters, metrics, products, inputs and attributes that are returned are in the graph; the XCom is the Ref."""
     from airflow.sdk import task
 
     with dag() as built:

@@ -38,9 +38,14 @@ def test_the_info_names_no_unknown_key() -> None:
 def test_every_module_and_class_of_the_info_exists() -> None:
     """What the description points at can be imported."""
     info = get_provider_info()
-    for kind in ("hooks", "operators"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for module in info[kind][0]["python-modules"]:
             importlib.import_module(module)
+    [uris] = info["asset-uris"]
+    paths = [uris["handler"], uris["factory"], uris["to_openlineage_converter"]]
+    for path in paths + [each["class-name"] for each in info["task-decorators"]]:
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
     [connection] = info["connection-types"]
     module, _, name = connection["hook-class-name"].rpartition(".")
     hook = getattr(importlib.import_module(module), name)

@@ -40,11 +40,14 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
         *,
         arangopipe_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        retries: int | None = None,
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,
     ) -> None:
-        retries = {"retries": DEFERRED_RETRIES} if deferrable else {}
-        super().__init__(retry_policy=retry_policy, **{**retries, **kwargs})
+        if retries is None and deferrable:
+            retries = DEFERRED_RETRIES
+        given: dict[str, Any] = {} if retries is None else {"retries": retries}
+        super().__init__(retry_policy=retry_policy, **given, **kwargs)
         self.arangopipe_conn_id = arangopipe_conn_id
         self.deferrable = deferrable
 

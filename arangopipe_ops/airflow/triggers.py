@@ -315,7 +315,7 @@ class NewNodeTrigger(BaseEventTrigger):
 
     @property
     def _state(self) -> Any:
-        state = self.asset_state_store
+        state = getattr(self, "asset_state_store", None)  # Airflow has it since 3.3
         return state[Asset.ref(name=self.asset)] if state is not None and self.asset is not None else state
 
     async def _stored(self) -> Any:
