@@ -14,7 +14,7 @@ import pytest
 from arangopipe_ops import errors, stages
 from arangopipe_ops.admin import User, access, doctor, extend, plan_database, provision, provision_database
 from arangopipe_ops.connection import connect
-from arangopipe_ops.embedded.server import prepare, run
+from arangopipe_ops.embedded.server import listen, prepare, run
 from arangopipe_ops.store import Store
 
 ROOT, SECRET = "correct horse", "a secret that is as long as it has to be"
@@ -28,7 +28,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     served = prepare(tmp_path_factory.mktemp("served") / "x.db", "127.0.0.1", ROOT, SECRET)
-    threading.Thread(target=run, args=(served.database, "127.0.0.1", port), daemon=True).start()
+    threading.Thread(target=run, args=(served.database, listen(port=port)), daemon=True).start()
     for _ in range(500):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -24,7 +24,7 @@ from arango import exceptions as errors
 from arango.http import DefaultHTTPClient, DeflateRequestCompression
 
 from arangopipe_ops.embedded.rights import Identity
-from arangopipe_ops.embedded.server import prepare, run
+from arangopipe_ops.embedded.server import listen, prepare, run
 
 PASSWORD = "correct horse"
 SECRET = "a secret that is as long as it has to be"
@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of a file that is served in a thread of this process."""
     path, port = tmp_path_factory.mktemp("served") / "x.db", _free_port()
     served = prepare(path, "127.0.0.1", PASSWORD, SECRET)
-    threading.Thread(target=run, args=(served.database, "127.0.0.1", port), daemon=True).start()
+    threading.Thread(target=run, args=(served.database, listen(port=port)), daemon=True).start()
     _wait_for(port)
     return f"http://127.0.0.1:{port}"
 
@@ -95,6 +95,17 @@ def test_command_makes_up_a_password_once(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=20)
     assert password not in output
     assert prepare(tmp_path / "x.db", "127.0.0.1").generated is None
+
+
+def test_command_without_its_port_keeps_the_password(tmp_path: Path) -> None:
+    """A port that is in use or none is one line, and no password is made up that would be shown only then."""
+    with listen(port=0) as taken:
+        for port in (taken.getsockname()[1], 99999):
+            process = _start(tmp_path / "x.db", "--port", str(port))
+            out, err = process.communicate(timeout=30)
+            assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+            assert "in use" in err or "the port 99999 is not between 0 and 65535" in err
+    assert not (tmp_path / "x.db").exists()
 
 
 def test_command_finishes_what_it_works_on(tmp_path: Path) -> None:
@@ -394,7 +405,7 @@ def test_waiting_writers_do_not_lock_out_a_transaction(tmp_path: Path) -> None:
     """A transaction goes on and commits while more requests than there are threads wait for its lock."""
     port = _free_port()
     served = prepare(tmp_path / "x.db", "127.0.0.1", PASSWORD)
-    threading.Thread(target=run, args=(served.database, "127.0.0.1", port, 2), daemon=True).start()
+    threading.Thread(target=run, args=(served.database, listen(port=port), 2), daemon=True).start()
     _wait_for(port)
     url = f"http://127.0.0.1:{port}"
     db = ArangoClient(url).db("_system", "root", PASSWORD)

@@ -19,7 +19,7 @@ from test_connection import free_port
 
 from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect, user_of, without_credentials
-from arangopipe_ops.embedded.server import prepare, run
+from arangopipe_ops.embedded.server import listen, prepare, run
 from arangopipe_ops.errors import Misconfigured
 from arangopipe_ops.store import Store
 
@@ -75,7 +75,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.port = free_port()
         database = prepare(path, "127.0.0.1", ROOT, SECRET).database
-        threading.Thread(target=run, args=(database, "127.0.0.1", self.port), daemon=True).start()
+        threading.Thread(target=run, args=(database, listen(port=self.port)), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.port}/ml"
         system = ArangoClient(self.url.removesuffix("/ml")).db("_system", "root", ROOT)
         for _ in range(100):

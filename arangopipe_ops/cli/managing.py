@@ -179,14 +179,15 @@ def _serve_db(options: argparse.Namespace) -> None:
         raise Misconfigured(f"serve-db needs {error.name}: pip install 'arangopipe-ops[embedded]'") from None
     password, secret = os.environ.get(server.PASSWORD_VARIABLE), os.environ.get(server.SECRET_VARIABLE)
     try:
+        listener = server.listen(options.host, options.port)
         served = server.prepare(options.file, options.host, password, secret)
     except (ValueError, ArangoError) as error:
         raise Invalid("", str(error)) from None
     if served.generated is not None:
         say(f"password of root, shown only now: {served.generated}")
-    say(f"serving {options.file} at http://{options.host}:{options.port}, stop with Ctrl-C")
+    say(f"serving {options.file} at http://{options.host}:{listener.getsockname()[1]}, stop with Ctrl-C")
     sys.stdout.flush()
-    server.run(served.database, options.host, options.port)
+    server.run(served.database, listener)
 
 
 def _serve_db_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import time
 import zlib
 from collections.abc import Awaitable, Callable
@@ -209,15 +210,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def run(database: Database, host: str = "127.0.0.1", port: int = DEFAULT_PORT, threads: int = THREADS) -> None:
+def listen(host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> socket.socket:
+    """Return a socket that listens; port 0 is any free one. Raises ValueError, and OSError for a port in use."""
+    if not 0 <= port < 2**16:
+        raise ValueError(f"the port {port} is not between 0 and 65535")
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def run(database: Database, listener: socket.socket, threads: int = THREADS) -> None:
     """Serve until SIGTERM or SIGINT; requests at work are finished, open transactions aborted."""
     config = uvicorn.Config(
         Application(database, threads),
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run(sockets=[listener])
