@@ -214,14 +214,14 @@ def make(stage: Callable[..., Stage], arguments: Mapping[str, Any], attributes: 
     return stage(**given)
 
 
-def read_stages(lines: Iterable[str]) -> Iterator[Stage]:
-    """Yield the stages that JSON lines describe: `{"stage": "dataset", "name": "wine", ...}`.
+def read_stages(lines: Iterable[str | Mapping[str, Any]]) -> Iterator[Stage]:
+    """Yield the stages that JSON lines, or mappings, describe: `{"stage": "dataset", "name": "wine", ...}`.
 
     `stage` is a name of `STAGES`, the rest are its arguments and attributes; empty lines are passed over. Raises
     Invalid, naming the line.
     """
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if not isinstance(line, str) or line.strip():
             try:
                 stage = _stage_of(line)
             except Invalid as error:
@@ -231,13 +231,14 @@ def read_stages(lines: Iterable[str]) -> Iterator[Stage]:
             yield stage
 
 
-def _stage_of(line: str) -> Stage:
+def _stage_of(line: str | Mapping[str, Any]) -> Stage:
     try:
-        given = json.loads(line)
+        parsed = json.loads(line) if isinstance(line, str) else line
     except ValueError as error:
         raise Invalid("", f"is not JSON: {error}") from None
-    if not isinstance(given, dict):
+    if not isinstance(parsed, Mapping):
         raise Invalid("", "is not a JSON object")
+    given = dict(parsed)
     name = given.pop("stage", None)
     if not isinstance(name, str) or name not in STAGES:
         raise Invalid("stage", f"{name!r} is not one of {', '.join(STAGES)}")

@@ -30,20 +30,26 @@ def policy_argument(policy: "RetryPolicy | None") -> dict[str, Any]:
 
 def lineage_collector() -> "HookLineageCollector":
     """Return what gathers the data that hooks read and write in this process."""
-    return _first("airflow.sdk.lineage", "airflow.lineage.hook").get_hook_lineage_collector()  # type: ignore[no-any-return]
+    get = _found("get_hook_lineage_collector", "airflow.sdk.lineage", "airflow.lineage.hook")
+    return get()  # type: ignore[no-any-return]
 
 
 def skipping() -> "type[SkipMixin]":
     """Return what skips the tasks that follow one, and has them skipped again after a clear."""
-    return _first("airflow.sdk.bases.skipmixin", "airflow.models.skipmixin").SkipMixin  # type: ignore[no-any-return]
+    return _found("SkipMixin", "airflow.sdk.bases.skipmixin", "airflow.models.skipmixin")  # type: ignore[no-any-return]
 
 
-def _first(*modules: str) -> Any:
-    """Return the first module that this Airflow has."""
-    *tries, last = modules
-    for name in tries:
+def skip_now(tasks: list[tuple[str, int]]) -> None:
+    """End this task with success, and skip task instances, each a task id and a map index."""
+    if tasks:
+        raise _found("DownstreamTasksSkipped", "airflow.sdk.exceptions", "airflow.exceptions")(tasks=tasks)
+
+
+def _found(name: str, *modules: str) -> Any:
+    """Return what has this name in the first of the modules that this Airflow has it in."""
+    for module in modules:
         try:
-            return importlib.import_module(name)
-        except ImportError:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
             continue
-    return importlib.import_module(last)
+    raise ImportError(f"{name} is in none of {', '.join(modules)}; this Airflow is not supported")

@@ -12,14 +12,14 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from arangopipe_ops import admin
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.errors import ArangopipeError, Misconfigured
 from arangopipe_ops.model import GRAPH
-from arangopipe_ops.store import Store, driver_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from arangopipe_ops.store import Store
 
 DEFAULT_CONN_ID = "arangopipe_default"
 
@@ -72,8 +72,10 @@ class ArangopipeHook(BaseHook):
             return db
         return connect(connection_url(connection), timeout=_timeout(connection) or DEFAULT_TIMEOUT)
 
-    def store(self, context: "Context") -> Store:
+    def store(self, context: "Context") -> "Store":
         """Return the metadata graph; what is written to it tells which task instance wrote it."""
+        from arangopipe_ops.store import Store  # what tasks need is not loaded by whoever parses a DAG
+
         connection = self._connection()
         spool = connection.extra_dejson.get("spool") if connection is not None else None
         return Store(self.get_conn(), provenance=provenance(context), spool=spool or None)
@@ -94,11 +96,15 @@ class ArangopipeHook(BaseHook):
 
     def provision(self) -> bool:
         """Make sure that the database holds the graph; return whether anything was missing."""
+        from arangopipe_ops import admin
+
         return admin.provision(self.get_conn())
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether the database can be used, and what it is: version, place, graph, what the user may do."""
+        from arangopipe_ops import admin
         from arangopipe_ops.connection import describe
+        from arangopipe_ops.store import driver_errors
 
         try:
             db = self.get_conn()

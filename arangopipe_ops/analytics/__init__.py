@@ -1,6 +1,7 @@
 """Answers from the graph: questions, serving policy, and data to try them on. `drift` compares data with data."""
 
 from arangopipe_ops.analytics.demo import DemoRun, DemoTask, demo_runs, demo_serving, demo_stages
+from arangopipe_ops.analytics.gate import Verdict, gate
 from arangopipe_ops.analytics.performance import best_run, model_at, serving, serving_drift
 from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
 from arangopipe_ops.analytics.projects import live, summary
@@ -23,6 +24,7 @@ __all__ = [
     "Deployed",
     "Policy",
     "Selection",
+    "Verdict",
     "attribute_gain",
     "best_run",
     "datasets_used",
@@ -30,6 +32,7 @@ __all__ = [
     "demo_serving",
     "demo_stages",
     "deploy",
+    "gate",
     "influence",
     "live",
     "model_at",

@@ -188,7 +188,7 @@ def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> li
 
 # --- in production
 
-_PERIODS = """(FOR x IN deployment_servingperf FILTER x._from == d._id AND x.period_start < @end
+PERIODS = """(FOR x IN deployment_servingperf FILTER x._from == d._id AND x.period_start < @end
       LET s = DOCUMENT(x._to)
       LET at = s.period_start == null ? s.period : s.period_start
       LET value = {value}
@@ -268,7 +268,7 @@ def serving(
         raise Invalid("every", f"{every!r} is not day, week, month or year")
     binds: Document = _span(since, until)
     known, found = _deployments(project, deployment, binds)
-    periods = _PERIODS.format(value=value_of("s", metric, binds))
+    periods = PERIODS.format(value=value_of("s", metric, binds))
     text = _SERVING.format(known=known, found=found, periods=periods, bucket=BUCKETS[every])
     return list(ask(store, text, binds, Project=project, Deployment=deployment))
 
@@ -339,7 +339,7 @@ def serving_drift(
     text = _DRIFT.format(
         known=known,
         found=found,
-        periods=_PERIODS.format(value=value_of("s", metric, binds)),
+        periods=PERIODS.format(value=value_of("s", metric, binds)),
         promoted=PROMOTED,
         metrics=METRICS,
         value=value_of("metrics", metric, binds),

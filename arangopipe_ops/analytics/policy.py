@@ -179,14 +179,14 @@ def _decided(policy: Policy, candidate: Candidate | None, active: Active | None)
         return "promote", f"{best}, and that of the active {active['tag']} is not known"
     gain = sign * (candidate["value"] - active["value"])
     compared = f"{best}, the active {active['tag']} has {active['value']:g}: better by {gain:g}"
-    if gain <= 0 or gain < policy.min_improvement - _ROUNDING * max(abs(candidate["value"]), abs(active["value"])):
+    if gain <= 0 or gain < policy.min_improvement - ROUNDING * max(abs(candidate["value"]), abs(active["value"])):
         return "keep", f"{compared}, less than the {policy.min_improvement:g} that is asked for" if gain > 0 else (
             f"{best}, the active {active['tag']} has {active['value']:g}: not better"
         )
     return "promote", compared
 
 
-_ROUNDING = 1e-12  # 0.83 - 0.8 is a little less than 0.03
+ROUNDING = 1e-12  # 0.83 - 0.8 is a little less than 0.03
 
 
 def deploy(

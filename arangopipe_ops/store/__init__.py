@@ -36,7 +36,7 @@ from arangopipe_ops.model import (
 from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earlier, Progress, Summary, batches
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
-from arangopipe_ops.store.execution import contended, driver_errors, execute
+from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
@@ -102,9 +102,18 @@ class Store:
         self._fixed = schema is not None
         self._spool = Spool(spool) if spool is not None else None
 
-    def query(self, text: str, binds: Document | None = None) -> list[Any]:
-        """Return the rows of an AQL statement, in one request for each 1,000 of them."""
-        return execute(self.db, text, binds or {}, self.patience)
+    def query(self, text: str, binds: Document | None = None, *, limit: int | None = None) -> list[Any]:
+        """Return the rows of an AQL statement, in one request for each 1,000 of them; at most `limit` of them."""
+        read = list if limit is None else first_rows(limit)
+        return list(answered(self.db, text, binds or {}, self.patience, read))
+
+    def row_count(self, text: str, binds: Document | None = None) -> int:
+        """Return how many rows an AQL statement has; they stay in the database."""
+        return int(answered(self.db, text, binds or {}, self.patience, row_count, count=True, batch_size=1))
+
+    def modifies(self, text: str, binds: Document | None = None) -> bool:
+        """Return whether an AQL statement would modify data; the database says so, and does not execute it."""
+        return modifies(self.db, text, binds or {})
 
     # --- writing
 

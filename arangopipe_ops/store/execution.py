@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from arangopipe_ops.errors import ArangopipeError, Unauthorized, Unavailable, from_response
@@ -35,15 +36,47 @@ def contended(error: ArangopipeError) -> bool:
     return getattr(error.__cause__, "error_code", None) in (_WRITE_CONFLICT, _NOT_UNIQUE)
 
 
+def modifies(db: "StandardDatabase", text: str, binds: Document) -> bool:
+    """Return whether a statement would modify anything; the database decides, by its plan."""
+    with driver_errors():
+        plan: Any = db.aql.explain(text, bind_vars=binds)
+    return bool(plan["isModificationQuery"])
+
+
 def execute(db: "StandardDatabase", text: str, binds: Document, patience: float) -> list[Any]:
     """Return a statement's rows; one that meets another writer's is tried again for `patience` seconds."""
+    return list(answered(db, text, binds, patience, list))
+
+
+def answered(
+    db: "StandardDatabase", text: str, binds: Document, patience: float, read: Callable[[Any], Any], **options: Any
+) -> Any:
+    """Return what `read` makes of the cursor over a statement's rows; see `execute`."""
     started, pause = time.monotonic(), 0.02
     while True:
         try:
             with driver_errors():
-                return list(db.aql.execute(text, bind_vars=binds))  # type: ignore[arg-type]
+                return read(db.aql.execute(text, bind_vars=binds, **options))
         except ArangopipeError as error:
             if not contended(error) or time.monotonic() - started > patience:
                 raise
         time.sleep(random.uniform(0, pause))
         pause *= 2
+
+
+def first_rows(limit: int) -> Callable[[Any], list[Any]]:
+    """Return what reads no more rows than so many, and tells the database that the others are not wanted."""
+
+    def read(cursor: Any) -> list[Any]:
+        rows = list(islice(cursor, limit))
+        cursor.close(ignore_missing=True)
+        return rows
+
+    return read
+
+
+def row_count(cursor: Any) -> int:
+    """Return how many rows there are, without those themselves."""
+    count = int(cursor.count())
+    cursor.close(ignore_missing=True)
+    return count

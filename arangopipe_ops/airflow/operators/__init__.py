@@ -7,6 +7,13 @@ reference, the Ref from another task (`task.output`), an `_id` or a name will do
 Running a task again, by retry or by clearing it, writes the same nodes: it changes nothing, or revises them.
 """
 
+from arangopipe_ops.airflow.operators.decisions import (
+    MetricGateOperator,
+    PromoteOperator,
+    RetireOperator,
+    SelectModelOperator,
+)
+from arangopipe_ops.airflow.operators.graph import AQLOperator, BatchWriteOperator, LinkOperator
 from arangopipe_ops.airflow.operators.metadata import (
     FAIL_ON_LASTING_ERRORS,
     Attributes,
@@ -29,10 +36,15 @@ from arangopipe_ops.airflow.operators.stages import (
 
 __all__ = [
     "FAIL_ON_LASTING_ERRORS",
+    "AQLOperator",
     "Attributes",
+    "BatchWriteOperator",
+    "LinkOperator",
     "LogRunOperator",
     "LogServingPerfOperator",
     "MetadataOperator",
+    "MetricGateOperator",
+    "PromoteOperator",
     "ProvisionOperator",
     "Reference",
     "References",
@@ -41,6 +53,8 @@ __all__ = [
     "RegisterFeaturesetOperator",
     "RegisterModelOperator",
     "RegisterProjectOperator",
+    "RetireOperator",
+    "SelectModelOperator",
     "StageOperator",
     "task_run_id",
 ]

@@ -12,12 +12,13 @@ from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.model import Reference as StoredReference
-from arangopipe_ops.store import Store
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
     from airflow.sdk.definitions.retry_policy import RetryPolicy
+
+    from arangopipe_ops.store import Store
 
 FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
     errors.Invalid,
@@ -67,7 +68,7 @@ class MetadataOperator(BaseOperator):
     def hook(self) -> ArangopipeHook:
         return ArangopipeHook(self.arangopipe_conn_id)
 
-    def record(self, store: Store, context: "Context") -> Any:
+    def record(self, store: "Store", context: "Context") -> Any:
         """Do what the operator is for, and return the task's answer."""
         raise NotImplementedError
 
@@ -114,11 +115,11 @@ class MetadataOperator(BaseOperator):
 class ProvisionOperator(MetadataOperator):
     """Makes sure that the database holds the metadata graph; returns whether anything was missing."""
 
-    def record(self, store: Store, context: "Context") -> bool:
+    def record(self, store: "Store", context: "Context") -> bool:
         return self.hook.provision()
 
 
-def ref_of(document: Document, store: Store) -> Ref:
+def ref_of(document: Document, store: "Store") -> Ref:
     """Return the Ref of a stored document."""
     node = store.schema.node(document["_id"].partition("/")[0])
     return Ref(

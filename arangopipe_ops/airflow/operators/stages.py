@@ -10,10 +10,11 @@ from arangopipe_ops import errors, stages
 from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
 from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References
 from arangopipe_ops.model import Ref, Stage
-from arangopipe_ops.store import OnConflict, Store
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from arangopipe_ops.store import OnConflict, Store
 
 _SHOWN_AS_JSON = (
     *("attributes", "result", "parameters", "metrics", "features", "transformation", "selection"),
@@ -37,13 +38,13 @@ class StageOperator(MetadataOperator):
     operator_extra_links = (ArangopipeNodeLink(), ArangopipeLineageLink())
 
     def __init__(
-        self, *, attributes: Attributes | None = None, on_conflict: OnConflict = "revise", **kwargs: Any
+        self, *, attributes: Attributes | None = None, on_conflict: "OnConflict" = "revise", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.attributes: Any = attributes
         self.on_conflict = on_conflict
 
-    def record(self, store: Store, context: "Context") -> Ref:
+    def record(self, store: "Store", context: "Context") -> Ref:
         arguments = self.arguments(context)
         stage = stages.make(type(self).stage, arguments, self.attributes or {})
         ref = store.write(stage, on_conflict=self.on_conflict)
