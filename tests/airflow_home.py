@@ -32,7 +32,10 @@ def graph(airflow: None, url: str, store: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def run(dag: Any, **kwargs: Any) -> Any:
     """Run a DAG with Airflow's task runner and API in this process; return the DAG run."""
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
 
     bag = DagBag(os.devnull)
     bag.bag_dag(dag)

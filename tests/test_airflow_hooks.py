@@ -1,5 +1,6 @@
 """The hook: Airflow's connection as a database URL, and what the test button says."""
 
+import importlib
 import json
 import logging
 from base64 import b64encode
@@ -14,6 +15,7 @@ from test_admin_database import READER, WRITER, address, database, system
 
 from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
+from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.assets import asset_uri
 from arangopipe_ops.airflow.hooks import ArangopipeHook, connection_url
 from arangopipe_ops.connection import connect, describe
@@ -113,7 +115,7 @@ def test_the_default_connection_wins_over_the_environment(tmp_path: Path, monkey
 
 def test_a_named_connection_that_is_missing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelled connection never falls back to another database."""
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from arangopipe_ops.airflow.compat import AirflowNotFoundException
 
     monkeypatch.setenv("ARANGOPIPE_URL", f"embedded://{tmp_path}/from_url.db")
     with pytest.raises(AirflowNotFoundException, match="`arangopipe_defualt` isn't defined"):
@@ -204,10 +206,9 @@ def test_no_secret_reaches_a_log_or_a_message(
 
 def test_hook_lineage_is_told_of_data(url: str, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Data sets and feature sets that were read and written are assets, by name, or by key where that is all."""
-    from airflow.sdk import lineage
-
-    collector = lineage.HookLineageCollector()
-    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: collector)
+    module = importlib.import_module(type(compat.lineage_collector()).__module__)
+    collector = module.HookLineageCollector()
+    monkeypatch.setattr(module, "get_hook_lineage_collector", lambda: collector)
     monkeypatch.setenv("ARANGOPIPE_URL", url)
     long = "ü" * 1_000
     ArangopipeHook().report(

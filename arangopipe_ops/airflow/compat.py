@@ -16,6 +16,21 @@ else:
     HAS_RETRY_POLICIES = True
 
 
+def _found(name: str, *modules: str) -> Any:
+    """Return what has this name in the first of the modules that this Airflow has it in."""
+    for module in modules:
+        try:
+            return getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise ImportError(f"{name} is in none of {', '.join(modules)}; this Airflow is not supported")
+
+
+_EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
+AirflowFailException: Any = _found("AirflowFailException", *_EXCEPTIONS)
+AirflowNotFoundException: Any = _found("AirflowNotFoundException", *_EXCEPTIONS)
+
+
 def no_retry_after(*lasting: type[Exception]) -> "RetryPolicy | None":
     """Return the retry policy that spends no retries on some errors; None where Airflow has no retry policies."""
     if not HAS_RETRY_POLICIES:
@@ -42,14 +57,4 @@ def skipping() -> "type[SkipMixin]":
 def skip_now(tasks: list[tuple[str, int]]) -> None:
     """End this task with success, and skip task instances, each a task id and a map index."""
     if tasks:
-        raise _found("DownstreamTasksSkipped", "airflow.sdk.exceptions", "airflow.exceptions")(tasks=tasks)
-
-
-def _found(name: str, *modules: str) -> Any:
-    """Return what has this name in the first of the modules that this Airflow has it in."""
-    for module in modules:
-        try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
-            continue
-    raise ImportError(f"{name} is in none of {', '.join(modules)}; this Airflow is not supported")
+        raise _found("DownstreamTasksSkipped", *_EXCEPTIONS)(tasks=tasks)

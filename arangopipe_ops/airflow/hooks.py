@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from arangopipe_ops.airflow import assets, compat
@@ -119,7 +118,7 @@ class ArangopipeHook(BaseHook):
     def _connection(self) -> Connection | None:
         try:
             return self.get_connection(self.arangopipe_conn_id)
-        except AirflowNotFoundException:
+        except compat.AirflowNotFoundException:
             if self.arangopipe_conn_id != self.default_conn_name:
                 raise
             return None

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, one_of, ref_of
 from arangopipe_ops.errors import Invalid
@@ -181,7 +179,7 @@ class MetricGateOperator(MetadataOperator):
         elif not passed and self.on_failure == "skip":
             self._follow(context, verdict, ())
         elif not passed:
-            raise AirflowFailException(verdict["reason"])
+            raise compat.AirflowFailException(verdict["reason"])
         return verdict
 
     def _follow(self, context: "Context", verdict: Any, tasks: str | Sequence[str]) -> None:
