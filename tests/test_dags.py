@@ -30,7 +30,7 @@ FIRST = (
     {"project": 1, "datasets": 1, "featuresets": 2, "models": 3, "project_models": 3, "featureset_dataset": 2}
     | dict.fromkeys(PER_RUN, 6)
     | dict.fromkeys(PER_DEPLOYMENT, 1)
-    | {"servingperf": 2, "deployment_servingperf": 2}
+    | {"servingperf": 2, "deployment_servingperf": 2, "run_outputs": 0}
 )
 """What the first run of train_and_record leaves, by collection."""
 
