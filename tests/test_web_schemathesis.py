@@ -18,6 +18,7 @@ from schemathesis.config import (
     SchemathesisConfig,
 )
 
+from arangopipe_ops.model import key_of
 from arangopipe_ops.stages import log_run, register_deployment, register_model, register_project
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
@@ -61,6 +62,9 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> None:
     IDS[:] = [access.store(TOKEN).write(stage)["_id"] for stage in stages]
 
 
+DEPLOYMENT = f"deployment/{key_of('Deployment', ['d1'])}"
+"""By its `_id` it is found after it was archived, too."""
+
 THERE: dict[str, dict[str, Any]] = {
     "/nodes/{kind}": {"path": {"kind": "Project"}, "body": {"name": "another"}},
     "/nodes": {"query": {"kind": "Project", "name": "wine"}},
@@ -69,11 +73,11 @@ THERE: dict[str, dict[str, Any]] = {
     "/stages/model": {"body": {"project": "wine"}},
     "/stages/run": {"body": {"model": "forest", "dataset": None, "featureset": None, "start": None, "end": None}},
     "/stages/serving-perf": {"body": {"deployment": "d1", "period_start": "2026-01-01", "period_end": "2026-01-02"}},
-    "/promotions": {"body": {"deployment": "d1", "over": None}},
+    "/promotions": {"body": {"deployment": DEPLOYMENT, "over": None}},
     "/questions/attribute-gain": {"body": {"attribute": "a", "dataset": "none", "metric": "f1"}},
     "/questions/live": {"body": {"at": "2026-12-01"}},
     "/questions/model-at": {"body": {"at": "2026-12-01", "model": "forest"}},
-    "/retirements": {"body": {"deployment": "d1"}},
+    "/retirements": {"body": {"deployment": DEPLOYMENT}},
 }
 """What names something in this graph, by path."""
 
