@@ -1,20 +1,18 @@
 """What all operators share: the connection, templates that keep types, retries, errors that need not fail."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-from airflow.sdk import Asset, BaseOperator, XComArg
-from jinja2 import Undefined
+from airflow.sdk import BaseOperator, XComArg
 
 from arangopipe_ops import errors, model
-from arangopipe_ops.airflow import compat
+from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.templates import ValueTemplates
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.model import Reference as StoredReference
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Context
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
@@ -36,10 +34,8 @@ Reference = StoredReference | XComArg
 References = Reference | Sequence[Reference]
 Attributes = Mapping[str, Any] | XComArg
 
-_LONE_EXPRESSION = re.compile(r"\s*\{\{(?![-+])((?:(?!\{\{|\}\}).)+)(?<![-+])\}\}\s*", re.DOTALL)
 
-
-class MetadataOperator(BaseOperator):
+class MetadataOperator(ValueTemplates, BaseOperator):
     """Asks or changes the metadata graph, in `record`, and returns its answer: small, plain JSON.
 
     A failure raises an error of `arangopipe_ops.errors`. With `on_metadata_error="warn"` each of them becomes a
@@ -80,10 +76,8 @@ class MetadataOperator(BaseOperator):
                 raise
             self.log.warning("Not recorded: %s. %s: %s", self.subject, type(error).__name__, error)
             return None
-        if isinstance(answer, dict) and "_id" in answer:
-            for outlet in self.outlets:
-                if isinstance(outlet, Asset):
-                    context["outlet_events"][outlet].extra.update(answer)
+        if _is_ref(answer):
+            assets.report(context, self.outlets, answer)
         return answer
 
     @property
@@ -92,24 +86,9 @@ class MetadataOperator(BaseOperator):
         first = self.template_fields[0]
         return f"{type(self).__name__}({first}={getattr(self, first)!r})"
 
-    def render_template(
-        self,
-        content: Any,
-        context: "Context",
-        jinja_env: "jinja2.Environment | None" = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """Render as Airflow does, but a lone expression to its value.
 
-        Airflow's native rendering would do that too, and also turn a version "1e3" into the number 1000.
-        """
-        template = isinstance(content, str) and id(content) not in (seen_oids or ())
-        if template and (lone := _LONE_EXPRESSION.fullmatch(content)):
-            env = jinja_env or self.get_template_env()
-            value = env.compile_expression(lone[1], undefined_to_none=False)(context)
-            if not isinstance(value, Undefined):
-                return value
-        return super().render_template(content, context, jinja_env, seen_oids)
+def _is_ref(answer: Any) -> TypeGuard[Ref]:
+    return isinstance(answer, dict) and answer.keys() >= {"_id", "kind"}
 
 
 class ProvisionOperator(MetadataOperator):
