@@ -803,3 +803,20 @@ def test_views_and_analyzers_that_are_not_there(db: Any) -> None:
         with pytest.raises(errors.ArangoServerError) as refused:
             make()
         assert refused.value.http_code == 501
+
+
+@pytest.mark.parametrize("shape", [{}, {"edgeDefinitions": 5}, {"edgeDefinitions": [{"collection": "e", "from": 1}]}])
+def test_a_document_that_is_no_graph_counts_for_nothing(tmp_path: Path, shape: dict[str, Any]) -> None:
+    """What was put among the graphs by hand is no graph, and disturbs no other."""
+    database = open_database(tmp_path / "x.db")
+    database.handle("post", "/_api/document/_graphs", body={"_key": "odd", **shape})
+    definition = {"collection": "e", "from": ["v"], "to": ["v"]}
+    made = database.handle("post", "/_api/gharial", body={"name": "g", "edgeDefinitions": [definition]})
+    assert made.status == 202
+    assert [graph["name"] for graph in database.handle("get", "/_api/gharial").body["graphs"]] == ["g"]
+    assert database.handle("get", "/_api/gharial/odd").body["errorNum"] == 1924
+    walk = {"query": "FOR v IN 1..1 OUTBOUND 'v/1' GRAPH 'odd' RETURN v"}
+    assert database.handle("post", "/_api/cursor", body=walk).body["errorNum"] == 1924
+    assert database.handle("post", "/_api/gharial/g/vertex/v", body={"_key": "1"}).status == 202
+    assert database.handle("delete", "/_api/gharial/g/vertex/v/1").status == 202
+    assert database.handle("delete", "/_api/gharial/g", {"dropCollections": "true"}).status == 202

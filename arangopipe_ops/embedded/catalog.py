@@ -244,3 +244,18 @@ def drop_index(sqlite: sqlite3.Connection, index: Index) -> None:
 
 def bump(sqlite: sqlite3.Connection) -> None:
     sqlite.execute("UPDATE state SET version = version + 1")
+
+
+def is_graph(document: dict[str, Any]) -> bool:
+    """Whether a document of `_graphs` has a graph's shape; another one was put there by hand and counts for nothing."""
+    definitions, orphans = document.get("edgeDefinitions"), document.get("orphanCollections") or []
+    return _are_names(orphans) and isinstance(definitions, list) and all(_is_definition(each) for each in definitions)
+
+
+def _is_definition(value: Any) -> bool:
+    ends = isinstance(value, dict) and isinstance(value.get("collection"), str)
+    return ends and _are_names(value.get("from")) and _are_names(value.get("to"))
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)

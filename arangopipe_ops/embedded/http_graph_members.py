@@ -8,7 +8,7 @@ from typing import Any
 from . import http_documents
 from .catalog import Collection
 from .errors import ArangoError, RevisionConflict
-from .http_graphs import graphs_of, load, vertex_collections_of
+from .http_graphs import all_graphs, load, vertex_collections_of
 from .request import Request, Response, Route, success
 from .rights import READ, WRITE
 from .rules import REPLACE, UPDATE
@@ -120,7 +120,7 @@ def remove(kind: str) -> Callable[..., Response]:
 
 def _remove_edges(request: Request, transaction: Transaction, vertex: str) -> None:
     """The edges at a removed vertex, in the edge collections of all graphs, go with it."""
-    graphs = list(transaction.scan(graphs_of(request, transaction)))
+    graphs = all_graphs(request, transaction)
     names = {definition["collection"] for graph in graphs for definition in graph["edgeDefinitions"]}
     for collection in (transaction.catalog.collection(request.database, name) for name in names):
         owners = {index.id: collection.name for index in collection.indexes if index.type == "edge"}

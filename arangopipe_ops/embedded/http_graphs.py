@@ -23,9 +23,14 @@ def graphs_of(request: Request, transaction: Transaction) -> Collection:
 
 def load(request: Request, transaction: Transaction, name: str) -> Document:
     graph = transaction.get(graphs_of(request, transaction), name)
-    if graph is None:
+    if graph is None or not catalog.is_graph(graph):
         raise ArangoError(1924, name)
-    return graph
+    return {"orphanCollections": [], **graph}
+
+
+def all_graphs(request: Request, transaction: Transaction) -> list[Document]:
+    found = filter(catalog.is_graph, transaction.scan(graphs_of(request, transaction)))
+    return [{"orphanCollections": [], **graph} for graph in found]
 
 
 def _store(request: Request, transaction: Transaction, graph: Document) -> Document:
@@ -46,7 +51,7 @@ def _changed(status: int, graph: Document) -> Response:
 
 def listing(request: Request) -> Response:
     with request.transaction() as transaction:
-        graphs = [_shown(graph) for graph in transaction.scan(graphs_of(request, transaction))]
+        graphs = [_shown(graph) for graph in all_graphs(request, transaction)]
     return success(200, graphs=graphs)
 
 
@@ -94,7 +99,7 @@ def _check_definitions(request: Request, transaction: Transaction, definitions: 
     names = [definition["collection"] for definition in definitions]
     if len(set(names)) < len(names):
         raise ArangoError(1920)
-    for graph in transaction.scan(graphs_of(request, transaction)):
+    for graph in all_graphs(request, transaction):
         for other in graph["edgeDefinitions"]:
             if any(other["collection"] == each["collection"] and other != each for each in definitions):
                 message = f"{other['collection']} edge collection already used in edge def"
@@ -139,7 +144,7 @@ def vertex_collections_of(graph: Document) -> set[str]:
 
 
 def _drop_unless_used(request: Request, transaction: Transaction, name: str) -> None:
-    others = transaction.scan(graphs_of(request, transaction))
+    others = all_graphs(request, transaction)
     collection = transaction.catalog.database(request.database).get(name)
     if collection is not None and not any(name in _collections_of(graph) for graph in others):
         catalog.drop_collection(transaction.sqlite, collection)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from .access import conjuncts
-from .catalog import GRAPHS, Catalog, Collection
+from .catalog import GRAPHS, Catalog, Collection, is_graph
 from .errors import ArangoError
 from .executor import Block, EnumerateCollection, Operator
 from .expressions import Eval, compile_expression
@@ -81,7 +81,7 @@ class Planner:
     def graph(self, name: str) -> list[dict[str, Any]]:
         """The edge definitions of a named graph, whose vertex collections the query may read."""
         document = self._transaction.get(self.collection(GRAPHS), name)
-        if document is None:
+        if document is None or not is_graph(document):
             raise ArangoError(1924, name)
         definitions: list[dict[str, Any]] = document["edgeDefinitions"]
         listed = [each[end] for each in definitions for end in ("from", "to")]
