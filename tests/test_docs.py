@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -25,7 +29,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     """The Python blocks of a page run as one program, then its shell blocks, in an empty folder."""
     commands = [[sys.executable, "-c", "\n".join(blocks(page, "python"))]]
@@ -45,7 +49,7 @@ def test_the_two_commands_of_the_readme_exist() -> None:
         assert f"\n{target}: " in makefile
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of a page leads to a file."""
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
