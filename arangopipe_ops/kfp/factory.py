@@ -98,7 +98,7 @@ def _documented(function: Callable[..., Any]) -> Callable[..., Any]:
     head += "" if "\n\nArgs:" in head or not inputs else "\n\nArgs:"
     head += "".join(f"\n    {name}: {meaning}" for name, meaning in inputs.items())
     tail += "".join(f"\n    {name}: {meaning}" for name, meaning in returned.items())
-    copied = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)  # type: ignore[attr-defined]
+    copied = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     copied.__annotations__, copied.__module__ = function.__annotations__, function.__module__
     copied.__doc__ = f"{head}\n\nReturns:{tail}" if tail else head
     return copied

@@ -110,10 +110,11 @@ def _error(ended: Ended, noted: Mapping[str, Any] | None, runs: Sequence[Mapping
         return dict(noted)
     for run in runs:
         if run.get("status") in ("failed", "running"):
-            return {**(run.get("error") or UNENDED), "step": (run.get("provenance") or {}).get("task"), "run_id": run["run_id"]}
+            told = run.get("error") or UNENDED
+            return {**told, "step": run.get("provenance", {}).get("task"), "run_id": run["run_id"]}
     steps = ended.named or list(ended.steps)
-    told: Document = {"type": ended.state.capitalize(), "message": ended.message or "the backend tells no reason"}
-    return told | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
+    known: Document = {"type": ended.state.capitalize(), "message": ended.message or "the backend tells no reason"}
+    return known | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
 
 
 def _noted(store: Store, job_id: str) -> Mapping[str, Any] | None:

@@ -14,6 +14,8 @@ from arangopipe_ops.kfp.tracking import provenance, tracked, with_run_finalizer
 _STEPS = (training.describe_data, training.describe_features, training.train, training.choose, training.serve)
 _LEARNING = ("scikit-learn", "joblib")
 
+_PROJECT = "tumor diagnosis"
+
 Call = Callable[..., Any]
 
 
@@ -67,7 +69,7 @@ def _train_and_record_failures(tasks: Any) -> Call:
             folds: Of the cross-validation.
             first_day: The date of the first day of serving; today, in UTC, if it is empty.
         """
-        with tasks.finalizer(project="tumor diagnosis"):
+        with tasks.finalizer(project=_PROJECT):
             _story(tasks, folds, first_day)
 
     return train_and_record_failures
@@ -102,7 +104,7 @@ def _scheduled_serving_performance(tasks: Any) -> Call:
 
 def _story(tasks: Any, folds: Any, first_day: Any) -> None:
     provision, data = tasks.provision(), tasks.describe_data()
-    project = tasks.register_project(name="tumor diagnosis", attributes={"owner": "data science"}).after(provision)
+    project = tasks.register_project(name=_PROJECT, attributes={"owner": "data science"}).after(provision)
     dataset = tasks.register_dataset_by_reference(
         name="breast cancer wisconsin",
         uri="https://archive.ics.uci.edu/dataset/17",
@@ -125,7 +127,7 @@ def _story(tasks: Any, folds: Any, first_day: Any) -> None:
 
     deployment = tasks.register_deployment_by_reference(
         tag=best.outputs["tag"],
-        project=project.outputs["node_id"],
+        project=_PROJECT,
         run=best.outputs["run"],
         model=best.outputs["model"],
         featureset=best.outputs["featureset"],

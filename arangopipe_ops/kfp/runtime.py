@@ -135,7 +135,8 @@ def finalize_run(given: Mapping[str, Any]) -> str:
     """Record how a pipeline's execution ended, if it did not end well; return the status in the graph's words."""
     execution = execution_of(given)
     ended = finalizing.Ended.of(given["status"], given.get("steps") or [])
-    status = finalizing.finalize(open_store(execution), execution, ended, project=given.get("project"), model=given.get("model"))
+    known = {name: given.get(name) for name in ("project", "model")}
+    status = finalizing.finalize(open_store(execution), execution, ended, **known)
     artifacts.write_content(given["receipt"], {"status": status, "job_id": execution.job_id})
     return status
 
@@ -174,7 +175,7 @@ def run(
     with finalizing.noted(execution, open_store):
         store = open_store(execution)
         asked = {"model": model, "dataset": dataset, "featureset": featureset}
-        references = {
+        references: dict[str, Any] = {
             name: artifacts.reference(store, _KINDS[name], value) for name, value in asked.items() if value is not None
         }
         with store.run(run_id or execution.run_id(references), **references, **attributes) as recorded:

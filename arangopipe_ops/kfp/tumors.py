@@ -106,7 +106,7 @@ def train(item: Mapping[str, str], folds: int, dataset: Artifact, trained: Artif
         "dataset": dataset.metadata[NODE_ID],
         "model": f"tumor {item['technique']}",
         "featureset": item["featureset"],
-        "params": {name: value for name, value in estimator.get_params().items() if value is not None},  # KFP has no null
+        "params": _without_null(estimator.get_params()),
         "metrics": {
             "accuracy": float(scores["test_accuracy"].mean()),
             "roc_auc": float(scores["test_roc_auc"].mean()),
@@ -175,3 +175,8 @@ def _transformer(featureset: str) -> Any:
 def _estimator(technique: str) -> Any:
     module, name, settings = TECHNIQUES[technique]
     return getattr(import_module(module), name)(**settings, random_state=SEED)
+
+
+def _without_null(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as KFP's local runner can pass them on; the graph leaves None out as well."""
+    return {name: value for name, value in params.items() if value is not None}

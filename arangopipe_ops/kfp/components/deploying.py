@@ -1,6 +1,6 @@
 """Components that deploy, promote and select models, and record how deployments serve."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
@@ -108,9 +108,7 @@ def select_model(
     pipeline_job_id: Optional[str] = None,
     pipeline_job_name: Optional[str] = None,
     pipeline_task_name: Optional[str] = None,
-) -> NamedTuple(
-    "Selected", [("decision", str), ("reason", str), ("run", str), ("model", str), ("deployment", str)]
-):
+) -> NamedTuple("Selected", [("decision", str), ("reason", str), ("run", str), ("model", str), ("deployment", str)]):
     """Select the model of a project that a policy wants to serve, and say why.
 
     Args:
