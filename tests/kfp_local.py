@@ -1,14 +1,14 @@
 """Pipelines for the tests, executed by KFP's own local runner: a process for each step, no docker, no cluster."""
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from kfp import dsl, local
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
 from arangopipe_ops.kfp.components import FUNCTIONS
 from arangopipe_ops.kfp.factory import Settings, components
-from arangopipe_ops.kfp.tracking import provenance, tracked, with_run_finalizer
+from arangopipe_ops.kfp.tracking import provenance, tracked, watched, with_run_finalizer
 
 HERE = Settings(packages=(), secret_name=None)
 """This interpreter has everything."""
@@ -28,9 +28,9 @@ def execute(pipeline: Any, folder: Path, *, cache: bool = False, **given: Any) -
     return pipeline(**given)
 
 
-def call(name: str, retries: int = 0, **given: Any) -> Any:
+def call(component: str, /, retries: int = 0, **given: Any) -> Any:
     """Return a tracked task of one of our components."""
-    return tracked(made[name](**given, **provenance()), retries=retries, backoff="0s")
+    return tracked(made[component](**given, **provenance()), retries=retries, backoff="0s")
 
 
 def step(function: Any) -> Any:
@@ -90,18 +90,7 @@ def registered(data: Any) -> tuple[Any, Any]:
     return dataset, model
 
 
-@dsl.pipeline(name="looped")
-def looped(rows: int = 5):
-    """Train three times in a loop and once more beside it, and log each."""
-    data = prepare(rows=rows)
-    dataset, model = registered(data.outputs["data"])
-    with dsl.ParallelFor(["1", "2", "3"]) as depth:
-        fitted = fit(depth=depth, data=data.outputs["data"])
-        _log(fitted, dataset, model)
-    _log(fit(depth="4", data=data.outputs["data"]), dataset, model)
-
-
-def _log(fitted: Any, dataset: Any, model: Any) -> Any:
+def logged(fitted: Any, dataset: Any, model: Any) -> Any:
     return call(
         "log_run",
         model=model.outputs["receipt"],
@@ -111,11 +100,21 @@ def _log(fitted: Any, dataset: Any, model: Any) -> Any:
     )
 
 
+@dsl.pipeline(name="looped")
+def looped(rows: int = 5):
+    """Train three times in a loop and once more beside it, and log each."""
+    data = prepare(rows=rows)
+    dataset, model = registered(data.outputs["data"])
+    with dsl.ParallelFor(["1", "2", "3"]) as depth:
+        fitted = fit(depth=depth, data=data.outputs["data"])
+        logged(fitted, dataset, model)
+    logged(fit(depth="4", data=data.outputs["data"]), dataset, model)
+
+
 @dsl.pipeline(name="by-place")
 def by_place(rows: int = 5):
     """Log a run on data that only an earlier pipeline run registered: the step that made it comes from the cache."""
     data = prepare(rows=rows)
-    call("log_run_by_reference", model="forest", run_id="by-name")
     fitted = fit(depth="1", data=data.outputs["data"])
     project = call("register_project", name="wine")
     model = call("register_model", name="forest", project=project.outputs["node_id"], technique="random forest")
@@ -137,11 +136,20 @@ def flaky(marker: str):
 
 @dsl.pipeline(name="failing")
 def failing(why: str = "no luck"):
-    """A pipeline in which a step that knows nothing of us fails."""
+    """A pipeline in which a step that knows nothing of us fails, and is watched."""
     with with_run_finalizer(made["finalize_run"](project="wine", model="forest", **provenance()), retries=0):
         data = prepare(rows=5)
         dataset, model = registered(data.outputs["data"])
-        break_down(why=why).after(dataset, model)
+        broken = break_down(why=why).after(dataset, model)
+        watched(broken, made["log_failure"](step=broken.name, **provenance()), retries=0)
+
+
+@dsl.pipeline(name="failing-unwatched")
+def failing_unwatched():
+    """A pipeline in which the only step that knows nothing of us fails."""
+    with with_run_finalizer(made["finalize_run"](**provenance()), retries=0):
+        project = call("register_project", name="wine")
+        break_down(why="no luck").after(project)
 
 
 @dsl.pipeline(name="failing-writer")
@@ -153,10 +161,9 @@ def failing_writer():
 
 
 @dsl.pipeline(name="everything")
-def everything(text: str, metrics_uri: str):
+def everything(text: str, note: Dict[str, Any], metrics_uri: str):
     """Every component once, each text parameter through KFP."""
     provision = tracked(made["provision"](), retries=0)
-    note = {"note": text}
     project = call("register_project", name=text, attributes=note).after(provision)
     data = prepare(rows=5)
     dataset = call("register_dataset", name=text, data=data.outputs["data"], source=text, attributes=note)

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from arangopipe_ops.cli.command import Command
 from arangopipe_ops.cli.output import say
@@ -26,7 +27,9 @@ def _compile(options: argparse.Namespace) -> None:
     settings = Settings.from_environment()
     if options.image:
         settings = replace(settings, image=options.image, packages=())
-    given = {name: tuple(getattr(options, name)) for name in _LISTS if getattr(options, name) is not None}
+    given: dict[str, Any] = {
+        name: tuple(getattr(options, name)) for name in _LISTS if getattr(options, name) is not None
+    }
     if options.secret_name is not None:
         given["secret_name"] = options.secret_name or None
     written = catalogue.write(options.folder, replace(settings, **given))

@@ -143,8 +143,8 @@ def _contents(made: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_INTRODUCTION = """Made by `make kfp` from `arangopipe_ops/kfp`; do not edit. `arangopipe kfp compile` makes the same with an
-image and packages of your own. `manifest.json` has the checksums of all files."""
+_INTRODUCTION = """Made by `make kfp` from `arangopipe_ops/kfp`; do not edit. `arangopipe kfp compile` makes the same
+with an image and packages of your own. `manifest.json` has the checksums of all files."""
 
 
 def _first(thing: Any) -> str:

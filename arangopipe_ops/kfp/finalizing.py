@@ -21,6 +21,7 @@ STATUSES = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELLED": "aborted"
 
 UNENDED = {"type": "Unended", "message": "the step ended without saying how"}
 
+_NO_JOB = "is not known; call the task with **tracking.provenance()"
 _NAMED = re.compile(r"[Tt]he failed tasks are: \[([^\]]+)\]")  # as Vertex says it
 _MAX_MESSAGE = 2_000
 _STORES = {*OWN}
@@ -47,6 +48,11 @@ class Ended:
         return cls(state if state in STATUSES else "", message, tuple(steps))
 
     @property
+    def error(self) -> Document:
+        """What is known of the failure from the backend alone."""
+        return {"type": self.state.capitalize(), "message": self.message or "the backend tells no reason"}
+
+    @property
     def named(self) -> list[str]:
         """The steps that failed, as the backend names them."""
         found = _NAMED.search(self.message)
@@ -61,17 +67,15 @@ def noted(execution: Execution, open_store: Callable[[Execution], Store]) -> Ite
     except Exception as error:
         if execution.job_id and os.environ.get(FINALIZER_VARIABLE) and not isinstance(error, errors.Unavailable):
             with suppress(Exception):  # what went wrong first is what counts
-                _note(open_store(execution), execution, error)
+                note(open_store(execution), execution, _described(error))
         raise
 
 
-def _note(store: Store, execution: Execution, error: Exception) -> None:
-    told = {
-        "step": execution.task,
-        "type": type(error).__name__,
-        "message": capture.without_secrets(str(error))[:_MAX_MESSAGE],
-    }
-    _write(store, execution, "running", {"error": told})
+def note(store: Store, execution: Execution, error: Mapping[str, Any]) -> None:
+    """Note an error under the step's name at the run of the pipeline's execution, until that is finalized."""
+    if execution.job_id is None:
+        raise errors.Invalid("pipeline_job_id", _NO_JOB)
+    _write(store, execution, "running", {"error": {**error, "step": execution.task}})
 
 
 def finalize(
@@ -84,7 +88,7 @@ def finalize(
     failure where one was noted, and for success otherwise.
     """
     if execution.job_id is None:
-        raise errors.Invalid("pipeline_job_id", "is not known; call the task with **tracking.provenance()")
+        raise errors.Invalid("pipeline_job_id", _NO_JOB)
     noted, runs = _noted(store, execution.job_id), _runs_of(store, execution.job_id)
     status = STATUSES.get(ended.state) or ("failed" if noted else "completed")
     if status == "completed":
@@ -113,8 +117,11 @@ def _error(ended: Ended, noted: Mapping[str, Any] | None, runs: Sequence[Mapping
             told = run.get("error") or UNENDED
             return {**told, "step": run.get("provenance", {}).get("task"), "run_id": run["run_id"]}
     steps = ended.named or list(ended.steps)
-    known: Document = {"type": ended.state.capitalize(), "message": ended.message or "the backend tells no reason"}
-    return known | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
+    return ended.error | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
+
+
+def _described(error: Exception) -> Document:
+    return {"type": type(error).__name__, "message": capture.without_secrets(str(error))[:_MAX_MESSAGE]}
 
 
 def _noted(store: Store, job_id: str) -> Mapping[str, Any] | None:

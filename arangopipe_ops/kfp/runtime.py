@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -129,6 +130,15 @@ def select_model(given: Mapping[str, Any]) -> Selected:
 def collect_serving_performance(given: Mapping[str, Any]) -> Written:
     """Read the metrics of one period from where they are measured, and write them as serving performance."""
     return write("serving-perf", given, _collected)
+
+
+def log_failure(given: Mapping[str, Any]) -> bool:
+    """Note that a step failed if KFP says so; return whether it does."""
+    execution = replace(Execution.of(given, ""), task=given["step"])
+    ended = finalizing.Ended.of(given["status"], ())
+    if ended.state == "FAILED":
+        finalizing.note(open_store(execution), execution, ended.error)
+    return ended.state == "FAILED"
 
 
 def finalize_run(given: Mapping[str, Any]) -> str:

@@ -50,6 +50,17 @@ def tracked(
     return task
 
 
+def watched(task: Task, log_failure: Any, *, secret_name: str | None = None, retries: int = 3) -> Task:
+    """Return a task whose failure is noted under its name, whatever it executes: `log_failure` comes after it.
+
+    That is a call of the component with step=task.name and **provenance(). A step of one's own needs none if it
+    works inside of `runtime.step` or `runtime.run`.
+    """
+    tracked(log_failure, secret_name=secret_name, retries=retries)
+    log_failure.after(task).ignore_upstream_failure()
+    return task
+
+
 @contextmanager
 def with_run_finalizer(
     exit_task: Any, *, secret_name: str | None = None, secret_keys: dict[str, str] | None = None, retries: int = 3
@@ -65,7 +76,8 @@ def with_run_finalizer(
     tasks = list(_tasks(group))
     for task in tasks:
         task.set_env_variable(FINALIZER_VARIABLE, "1")
-    exit_task.inputs["steps"] = [task.name for task in tasks if not _notes(task)]
+    told = {task.inputs["step"] for task in tasks if "step" in task.inputs and _notes(task)}
+    exit_task.inputs["steps"] = [task.name for task in tasks if not _notes(task) and task.name not in told]
 
 
 def _tasks(group: Any) -> Iterator[Any]:

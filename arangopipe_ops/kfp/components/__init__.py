@@ -26,6 +26,7 @@ FUNCTIONS = (
     deploying.log_serving_performance_by_reference,
     deploying.collect_serving_performance,
     deploying.select_model,
+    running.log_failure,
     running.finalize_run,
 )
 

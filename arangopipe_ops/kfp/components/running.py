@@ -102,6 +102,27 @@ def log_run_by_reference(
     return runtime.write("run", locals())
 
 
+def log_failure(
+    status: PipelineTaskFinalStatus,
+    step: str,
+    pipeline_job_id: Optional[str] = None,
+    pipeline_job_name: Optional[str] = None,
+    pipeline_task_name: Optional[str] = None,
+) -> bool:
+    """Note that one step failed, for finalize_run to record; tracking.watched puts it after that step.
+
+    Args:
+        status: Filled by KFP.
+        step: The step's name.
+
+    Returns:
+        Output: Whether it failed.
+    """
+    from arangopipe_ops.kfp import runtime
+
+    return runtime.log_failure(locals())
+
+
 def finalize_run(
     receipt: Output[Artifact],
     status: PipelineTaskFinalStatus,
