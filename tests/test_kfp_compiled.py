@@ -37,10 +37,15 @@ def files() -> dict[str, str]:
     return catalogue.files(Settings())
 
 
+@pytest.fixture(scope="module")
 def specs(files: dict[str, str]) -> dict[str, list[Any]]:
-    """Return the YAML documents of what is compiled, by path."""
+    """The YAML documents of what is compiled, by path."""
     paths = [path for path in files if path.endswith(("component.yaml", "pipeline.yaml"))]
-    return {path: list(yaml.safe_load_all(files[path])) for path in paths}
+    return {path: documents(files[path]) for path in paths}
+
+
+def documents(text: str) -> list[Any]:
+    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
 def test_the_published_catalogue_is_that_of_the_code(files: dict[str, str]) -> None:
@@ -59,20 +64,20 @@ def test_the_manifest_has_the_checksum_of_every_file() -> None:
     assert all(sha256((PUBLISHED / path).read_bytes()).hexdigest() == sum_ for path, sum_ in checksums.items())
 
 
-def test_what_is_compiled_is_strict_pipeline_spec(files: dict[str, str]) -> None:
+def test_what_is_compiled_is_strict_pipeline_spec(specs: dict[str, list[Any]]) -> None:
     """Every document parses with no unknown field."""
-    for documents in specs(files).values():
-        json_format.ParseDict(documents[0], PipelineSpec())
-        for platforms in documents[1:]:
+    for spec, *others in specs.values():
+        json_format.ParseDict(spec, PipelineSpec())
+        for platforms in others:
             json_format.ParseDict(platforms, PlatformSpec())
 
 
 @pytest.mark.slow
-def test_compiled_components_make_the_round_trip(files: dict[str, str]) -> None:
+def test_compiled_components_make_the_round_trip(files: dict[str, str], specs: dict[str, list[Any]]) -> None:
     """Loading a compiled component or pipeline and compiling it again gives the same."""
-    for path, documents in specs(files).items():
+    for path, spec in specs.items():
         again = catalogue.compiled(kfp_components.load_component_from_text(files[path]))
-        assert list(yaml.safe_load_all(again)) == documents, path
+        assert documents(again) == spec, path
 
 
 def test_nothing_of_this_machine_is_compiled(files: dict[str, str]) -> None:
@@ -93,30 +98,30 @@ def test_no_secret_of_the_environment_is_compiled(monkeypatch: pytest.MonkeyPatc
     assert not [secret for secret in secrets.values() if secret in text]
 
 
-def test_no_component_takes_a_secret(files: dict[str, str]) -> None:
+def test_no_component_takes_a_secret(specs: dict[str, list[Any]]) -> None:
     """KFP logs every parameter, so none may be the database's address or password."""
-    for path, [spec, *_] in specs(files).items():
+    for path, [spec, *_] in specs.items():
         names = spec["root"].get("inputDefinitions", {}).get("parameters", {}).keys()
         assert not [name for name in names if re.search("password|secret|token|url|conn", name)], path
 
 
-def test_every_input_and_output_is_described(files: dict[str, str]) -> None:
+def test_every_input_and_output_is_described(specs: dict[str, list[Any]]) -> None:
     """The backend's pages show what each is for."""
-    for path, [spec, *_] in specs(files).items():
+    for path, [spec, *_] in specs.items():
         for side in ("inputDefinitions", "outputDefinitions"):
             for group in spec["root"].get(side, {}).values():
                 assert [name for name, each in group.items() if not each.get("description")] == [], path
 
 
-def test_readmes_and_metadata_are_complete(files: dict[str, str]) -> None:
+def test_readmes_and_metadata_are_complete(files: dict[str, str], specs: dict[str, list[Any]]) -> None:
     """Each folder has the file, its metadata in the layout of kubeflow/pipelines-components, and a README."""
-    for path in specs(files):
+    for path in specs:
         folder = path.rpartition("/")[0]
         metadata = yaml.safe_load(files[f"{folder}/metadata.yaml"])
         assert metadata["name"] == folder.rpartition("/")[2]
         assert {"name": "Pipelines", "version": ">=2.16.1"} in metadata["dependencies"]["kubeflow"]
         assert f"]({folder})" in files["README.md"]
-        inputs = yaml.safe_load(files[path].partition("---")[0])["root"].get("inputDefinitions", {})
+        inputs = specs[path][0]["root"].get("inputDefinitions", {})
         for name in [name for group in inputs.values() for name in group]:
             assert f"| `{name}` |" in files[f"{folder}/README.md"], (path, name)
 
@@ -263,7 +268,7 @@ def test_components_know_the_arguments_of_the_stages() -> None:
 def test_every_task_that_writes_is_tracked() -> None:
     """In the pipelines no writer is taken from the cache, each is tried again, has the secret and knows its name."""
     for name, pipeline in pipelines(Settings()).items():
-        spec, platform = yaml.safe_load_all(catalogue.compiled(pipeline))
+        spec, platform = documents(catalogue.compiled(pipeline))
         dags = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
         tasks = {task: given for dag in dags for task, given in dag["tasks"].items()}
         executors = spec["deploymentSpec"]["executors"]
@@ -283,3 +288,11 @@ def test_components_have_the_environments_settings(monkeypatch: pytest.MonkeyPat
     assert components.log_run.component_spec.name == "log-run"
     with pytest.raises(AttributeError, match="no component 'log_nothing'"):
         _ = components.log_nothing
+
+
+def test_every_feature_is_backed_by_a_test() -> None:
+    """The tests that the feature table names exist."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/kfp/features.md").read_text()))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_kfp_*.py"))
+    assert len(named) > 15
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
