@@ -18,12 +18,12 @@ made = components(FUNCTIONS, HERE)
 
 def execute(pipeline: Any, folder: Path, *, cache: bool = False, **given: Any) -> Any:
     """Execute a pipeline; raise RuntimeError, naming the step, if it fails."""
+    caching = {"enable_caching": True, "cache_root": str(folder / "cache")} if cache else {}  # new in 2.17
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(folder / "out"),
         workspace_root=str(folder / "workspace"),  # it is removed at the end
-        enable_caching=cache,
-        cache_root=str(folder / "cache"),
+        **caching,
     )
     return pipeline(**given)
 
@@ -158,6 +158,39 @@ def failing_writer():
     with with_run_finalizer(made["finalize_run"](**provenance()), retries=0):
         call("register_project", name="wine")
         call("register_model", name="forest", project="never registered")
+
+
+@dsl.pipeline(name="plain")
+def plain(name: str = "wine"):
+    """What every version of the local runner can execute: a chain of components, by reference and by receipt."""
+    ready = tracked(made["provision"](), retries=0)
+    project = call("register_project", name=name).after(ready)
+    dataset = call("register_dataset_by_reference", name=name, uri="s3://lake/wine.csv", version="1").after(ready)
+    features = call("register_featureset", name="scaled", dataset=dataset.outputs["receipt"])
+    model = call("register_model", name="forest", project=project.outputs["node_id"])
+    run = call(
+        "log_run_by_reference",
+        model=model.outputs["node_id"],
+        dataset=dataset.outputs["node_id"],
+        featureset=features.outputs["node_id"],
+        params={"depth": 3},
+        metrics={"accuracy": 0.9},
+    )
+    deployment = call(
+        "register_deployment_by_reference",
+        tag="blue",
+        project=project.outputs["node_id"],
+        model=model.outputs["node_id"],
+        run=run.outputs["node_id"],
+        featureset=features.outputs["node_id"],
+    )
+    call(
+        "log_serving_performance_by_reference",
+        deployment=deployment.outputs["node_id"],
+        metrics={"accuracy": 0.8},
+        period_start="2026-03-01",
+        period_end="2026-03-02",
+    )
 
 
 @dsl.pipeline(name="everything")

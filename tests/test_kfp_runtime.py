@@ -112,6 +112,19 @@ def test_a_run_has_the_same_id_in_every_attempt_and_another_in_every_iteration(
     assert store.get(first.node_id)["run_id"].startswith("job-1/step/")
 
 
+def test_a_retry_is_the_same_run_though_a_name_leads_elsewhere(store: Store, model: dsl.Artifact, output: Any) -> None:
+    """What was given decides the id, and not which version it led to at the time."""
+    receipt = output()
+    given = {"model": "forest", "dataset": "s3://b/wine.csv", "receipt": receipt, **JOB}
+    first = None
+    for version in ("1", "2"):
+        dataset = {"name": "wine", "version": version, "uri": "s3://b/wine.csv"}
+        runtime.write("dataset", {**dataset, "receipt": output()})
+        written = runtime.write("run", given)
+        first = first or written
+    assert written.node_id == first.node_id
+
+
 def test_the_task_of_the_environment_goes_before_that_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tracked` tells the task's own name; the local runner's placeholder says the component's."""
     monkeypatch.setenv(TASK_VARIABLE, "log-run-2")

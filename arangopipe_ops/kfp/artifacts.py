@@ -93,9 +93,9 @@ def checksum_of(artifact: Artifact) -> str | None:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def figures(artifact: Artifact) -> Document:
-    """Return the metrics that a Metrics artifact holds."""
-    return {name: value for name, value in artifact.metadata.items() if not name.startswith(_PREFIX)}
+def facts(artifact: Artifact) -> Document:
+    """Return the metadata that users gave an artifact, such as the metrics of Metrics."""
+    return {name: value for name, value in artifact.metadata.items() if not name.startswith((_PREFIX, "_"))}
 
 
 def _found(store: Store, where: Mapping[str, Any]) -> Reference | None:

@@ -42,9 +42,11 @@ class Execution:
     def run_id(self, inputs: Mapping[str, Any]) -> str:
         """Return the id of the run that this execution logs.
 
-        `inputs` count as well: the local runner gives two tasks of one component the same name and output.
+        `inputs` count as well, artifacts by their URI: the local runner gives two tasks of one component the same
+        name and output. They count as they were given, since what a name or URI leads to may be another node later.
         """
-        told = digest([self.output, canonical(inputs, "inputs")])[:12]
+        plain = {name: getattr(value, "uri", value) for name, value in inputs.items() if value is not None}
+        told = digest([self.output, canonical(plain, "inputs")])[:12]
         return "/".join([self.job_id or "kfp", self.task or "run", told])
 
     def provenance(self) -> Document:

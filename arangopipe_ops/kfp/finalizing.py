@@ -15,6 +15,7 @@ from arangopipe_ops import capture, errors
 from arangopipe_ops.kfp.execution import FINALIZER_VARIABLE, Execution
 from arangopipe_ops.model import OWN, Document, Stage
 from arangopipe_ops.store import Store
+from arangopipe_ops.store.search import MAX_PAGE
 
 STATUSES = {"SUCCEEDED": "completed", "FAILED": "failed", "CANCELLED": "aborted"}
 """State of KFP -> status of a run. Any other state is one that is not final."""
@@ -112,10 +113,9 @@ def _error(ended: Ended, noted: Mapping[str, Any] | None, runs: Sequence[Mapping
     """Return what is known of the failure: from the step, from a run of it, from the backend, or by elimination."""
     if noted:
         return dict(noted)
-    for run in runs:
-        if run.get("status") in ("failed", "running"):
-            told = run.get("error") or UNENDED
-            return {**told, "step": run.get("provenance", {}).get("task"), "run_id": run["run_id"]}
+    if runs:
+        told = runs[0].get("error") or UNENDED
+        return {**told, "step": runs[0].get("provenance", {}).get("task"), "run_id": runs[0]["run_id"]}
     steps = ended.named or list(ended.steps)
     return ended.error | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
 
@@ -132,7 +132,9 @@ def _noted(store: Store, job_id: str) -> Mapping[str, Any] | None:
 
 
 def _runs_of(store: Store, job_id: str) -> list[Document]:
-    return store.search("Run", {"run_id": {"prefix": f"{job_id}/"}}, limit=1000, count=False)["nodes"]
+    """Return the runs of the execution that did not end well, or not at all."""
+    where = {"run_id": {"prefix": f"{job_id}/"}, "status": {"in": ["running", "failed"]}}
+    return store.search("Run", where, limit=MAX_PAGE, count=False)["nodes"]
 
 
 def _end(store: Store, run: Mapping[str, Any]) -> None:

@@ -188,7 +188,7 @@ def run(
         references: dict[str, Any] = {
             name: artifacts.reference(store, _KINDS[name], value) for name, value in asked.items() if value is not None
         }
-        with store.run(run_id or execution.run_id(references), **references, **attributes) as recorded:
+        with store.run(run_id or execution.run_id(asked), **references, **attributes) as recorded:
             yield recorded
 
 
@@ -261,7 +261,7 @@ def _references(store: Store, name: str, value: Any, given: Mapping[str, Any]) -
 
 
 def _metrics(store: Store, name: str, value: Any, given: Mapping[str, Any]) -> Document:
-    return {name: artifacts.figures(value) if is_artifact(value) else value}
+    return {name: artifacts.facts(value) if is_artifact(value) else value}
 
 
 def _data(store: Store, name: str, value: Artifact, given: Mapping[str, Any]) -> Document:
@@ -269,7 +269,7 @@ def _data(store: Store, name: str, value: Artifact, given: Mapping[str, Any]) ->
     from arangopipe_ops.integrations.tables import describe
 
     found = describe(value.path, statistics=given.get("statistics", True)) if os.path.isfile(value.path) else {}
-    told = {each: fact for each, fact in value.metadata.items() if not each.startswith("arangopipe.")}
+    told = artifacts.facts(value)
     checksum = found.get("checksum")
     version = {"version": checksum.partition(":")[2][:16]} if checksum and given.get("version") is None else {}
     return {**told, **found, **version, "uri": value.uri}
@@ -295,9 +295,8 @@ def _run_arguments(store: Store, arguments: Document, given: Mapping[str, Any]) 
     result = arguments.pop("result", None) or {}
     if not isinstance(result, Mapping):
         raise errors.Invalid("result", f"{result!r} is not a mapping of names to values")
-    known = {**result, **arguments}
-    inputs = {**known, "attributes": given.get("attributes") or {}}
-    return {"run_id": execution_of(given).run_id(inputs), **known}
+    inputs = {name: value for name, value in given.items() if name not in _APART or name == "attributes"}
+    return {"run_id": execution_of(given).run_id(inputs), **result, **arguments}
 
 
 def _collected(store: Store, arguments: Document, given: Mapping[str, Any]) -> Document:
