@@ -262,6 +262,8 @@ def test_promote_answers_what_it_replaced(deployments: list[str], output: Any) -
     assert receipt.metadata[NODE_ID] == green
     with pytest.raises(Conflict):
         runtime.promote({"deployment": "blue", "over": "", "receipt": output()})
+    again = runtime.promote({"deployment": "green", "over": "blue", "receipt": output()})
+    assert again.node_id == green, "an attempt whose answer was lost is repeated"
 
 
 def test_select_model_decides_and_deploys(deployments: list[str], store: Store, output: Any) -> None:
