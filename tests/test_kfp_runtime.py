@@ -72,6 +72,29 @@ def test_a_write_leaves_a_receipt(store: Store, output: Any) -> None:
     }
 
 
+def test_a_write_is_one_request(
+    store: Store, model: dsl.Artifact, output: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References by receipt, _id and name cost nothing; an artifact that is known by its URI costs a look."""
+    sent: list[str] = []
+    client = type(store.db.conn._http)
+    send = client.send_request
+
+    def record(self: Any, session: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        sent.append(url)
+        return send(self, session, method, url, *args, **kwargs)
+
+    monkeypatch.setattr(client, "send_request", record)
+    data = output(dsl.Dataset)
+    given = {"name": "wine", "version": "1", "uri": "s3://b/wine.csv", "receipt": data}
+    runtime.write("dataset", given)
+    runtime.write("featureset", {"name": "f", "dataset": data, "receipt": output()})
+    runtime.write("run", {"model": model, "dataset": "wine", "featureset": "f", "receipt": output()})
+    assert len(sent) == 3
+    runtime.write("run", {"model": model, "dataset": dsl.Dataset(uri="s3://b/wine.csv"), "receipt": output()})
+    assert len(sent) == 5
+
+
 def test_the_uri_of_an_artifact_stays_what_kfp_made_it(store: Store, output: Any) -> None:
     """A receipt's URI is never one of the graph: consumers could not download it."""
     receipt = output()
