@@ -214,6 +214,15 @@ def test_settings_say_image_packages_and_index() -> None:
     assert "--trusted-host" not in made.command[2]
 
 
+@pytest.mark.parametrize("given", [{"index_urls": ("https://me:hunter2@i/s",)}, {"packages": ("a @ https://tok@g/a",)}])
+def test_addresses_with_a_password_are_not_compiled(given: dict[str, tuple[str, ...]]) -> None:
+    """They are refused, and the error does not repeat the password."""
+    with pytest.raises(Misconfigured, match=r"pip\.conf") as refused:
+        Settings(**given)
+    assert "hunter2" not in str(refused.value)
+    assert "tok" not in str(refused.value)
+
+
 def test_an_image_that_has_everything_installs_nothing() -> None:
     """Without packages there is no pip, and kfp is not installed either."""
     assert "pip install" not in str(container(OWN).command)

@@ -354,6 +354,14 @@ def test_a_failure_that_a_retry_cured_is_none(finalize: Any) -> None:
     assert (done.status, done.runs[0]["status"], done.error) == ("completed", "completed", None)
 
 
+@pytest.mark.parametrize(("code", "noted"), [(1, 1), ("no", 1), (0, 0), (None, 0)])
+def test_a_step_may_end_by_an_exit_code(finalize: Any, store: Store, code: Any, noted: int) -> None:
+    """sys.exit with a code is a failure, and without one it is none."""
+    with pytest.raises(SystemExit), runtime.step(JOB):
+        raise SystemExit(code)
+    assert store.counts()["run"] == noted
+
+
 def test_failures_are_noted_only_for_a_finalizer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an exit task that would take it back, a failed attempt leaves nothing."""
     monkeypatch.delenv(FINALIZER_VARIABLE, raising=False)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
@@ -11,8 +12,11 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
 from arangopipe_ops import __version__
+from arangopipe_ops.connection import redacted
+from arangopipe_ops.errors import Misconfigured
 
 _PREFIX = "ARANGOPIPE_KFP_"
+_WITH_CREDENTIALS = re.compile(r"https?://[^/\s]*@")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Settings:
     `packages` are requirements of pip; an image that has everything, with kfp, needs none. `index_urls` are for
     pip too, the first being the index and the rest extra ones; without any pip's own configuration in the image
     counts, which is the place for addresses that need a password. `secret_name` is the Kubernetes secret that tells
-    the pipelines' tasks the database. What is compiled holds all of these, so none of them may be a secret.
+    the pipelines' tasks the database. What is compiled holds all of these, so none of them may be a secret: raises
+    Misconfigured for an address with a password.
     """
 
     image: str = "python:3.12-slim"
@@ -30,6 +35,14 @@ class Settings:
     index_urls: tuple[str, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
     secret_name: str | None = "arangopipe"
+
+    def __post_init__(self) -> None:
+        for address in (*self.index_urls, *self.packages):
+            if _WITH_CREDENTIALS.search(address):
+                raise Misconfigured(
+                    f"{redacted(address)} names a user or password, which would be compiled; set it in the image's own "
+                    "configuration of pip (pip.conf, PIP_INDEX_URL)."
+                )
 
     @classmethod
     def from_environment(cls) -> "Settings":

@@ -65,11 +65,17 @@ def noted(execution: Execution, open_store: Callable[[Execution], Store]) -> Ite
     """Note an exception under the step's name, where a finalizer will see to it. The exception goes on."""
     try:
         yield
-    except Exception as error:
-        if execution.job_id and os.environ.get(FINALIZER_VARIABLE) and not isinstance(error, errors.Unavailable):
+    except (Exception, SystemExit) as error:
+        if execution.job_id and os.environ.get(FINALIZER_VARIABLE) and _is_worth_a_note(error):
             with suppress(Exception):  # what went wrong first is what counts
                 note(open_store(execution), execution, _described(error))
         raise
+
+
+def _is_worth_a_note(error: BaseException) -> bool:
+    """Return whether an exception is a failure, and not that of the database which would have to be told."""
+    ends_well = isinstance(error, SystemExit) and error.code in (None, 0)
+    return not ends_well and not isinstance(error, errors.Unavailable)
 
 
 def note(store: Store, execution: Execution, error: Mapping[str, Any]) -> None:
@@ -120,7 +126,7 @@ def _error(ended: Ended, noted: Mapping[str, Any] | None, runs: Sequence[Mapping
     return ended.error | ({"step": steps[0]} if len(steps) == 1 else {"steps": steps})
 
 
-def _described(error: Exception) -> Document:
+def _described(error: BaseException) -> Document:
     return {"type": type(error).__name__, "message": capture.without_secrets(str(error))[:_MAX_MESSAGE]}
 
 

@@ -50,13 +50,20 @@ def tracked(
     return task
 
 
-def watched(task: Task, log_failure: Any, *, secret_name: str | None = None, retries: int = 3) -> Task:
+def watched(
+    task: Task,
+    log_failure: Any,
+    *,
+    secret_name: str | None = None,
+    secret_keys: dict[str, str] | None = None,
+    retries: int = 3,
+) -> Task:
     """Return a task whose failure is noted under its name, whatever it executes: `log_failure` comes after it.
 
     That is a call of the component with step=task.name and **provenance(). A step of one's own needs none if it
     works inside of `runtime.step` or `runtime.run`.
     """
-    tracked(log_failure, secret_name=secret_name, retries=retries)
+    tracked(log_failure, secret_name=secret_name, secret_keys=secret_keys, retries=retries)
     log_failure.after(task).ignore_upstream_failure()
     return task
 
