@@ -181,12 +181,9 @@ def test_a_cached_step_leads_to_the_data_that_an_earlier_run_registered(store: S
 def test_a_step_that_is_tried_again_leaves_one_run(store: Store, tmp_path: Path) -> None:
     """The second attempt is the same run: it ends as completed, and the pipeline's execution is no failure."""
     story.execute(story.flaky, tmp_path, marker=str(tmp_path / "marker"))
-    [run] = [run for run in nodes(store, "Run") if "tag" in run]
+    [run] = nodes(store, "Run")
     assert (run["status"], run["tag"]) == ("completed", "flaky")
     assert "error" not in run
-    assert [run["status"] for run in nodes(store, "Run")] == ["completed"] * 2, (
-        "the execution's own failure is taken back"
-    )
     [perf] = of(store, run, "DevPerf")
     assert perf["accuracy"] == 0.75
 

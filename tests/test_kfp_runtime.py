@@ -351,7 +351,16 @@ def test_a_failure_that_a_retry_cured_is_none(finalize: Any) -> None:
     with pytest.raises(ValueError, match="flaky"), runtime.step(JOB):
         raise ValueError("flaky")
     done = finalize("SUCCEEDED")
-    assert (done.status, done.runs[0]["status"], done.error) == ("completed", "completed", None)
+    assert (done.status, done.runs) == ("completed", [])
+
+
+def test_an_execution_that_is_retried_as_a_whole_is_completed(finalize: Any, store: Store) -> None:
+    """A failed execution that people start again keeps its run: it is completed, and the audit knows of the failure."""
+    finalize("FAILED", steps=["train"])
+    assert finalize("RUNNING").status == "failed", "a final state is not downgraded"
+    done = finalize("SUCCEEDED")
+    assert (done.runs[0]["status"], done.error) == ("completed", None)
+    assert len(store.history("job-1", "Run")) == 2
 
 
 @pytest.mark.parametrize(("code", "noted"), [(1, 1), ("no", 1), (0, 0), (None, 0)])

@@ -91,21 +91,21 @@ def finalize(
     """Record the end of a pipeline's execution; return its status.
 
     If it failed, its run says so with the step's name, and runs of its steps that never ended fail too. If it
-    succeeded and no failure was noted on the way, nothing is written. A state that is not final is taken for a
+    succeeded, nothing remains of failures that were noted on the way. A state that is not final is taken for a
     failure where one was noted, and for success otherwise.
     """
     if execution.job_id is None:
         raise errors.Invalid("pipeline_job_id", _NO_JOB)
     noted, runs = _noted(store, execution.job_id), _runs_of(store, execution.job_id)
-    status = STATUSES.get(ended.state) or ("failed" if noted else "completed")
+    status = STATUSES.get(ended.state) or ("failed" if "error" in noted else "completed")
     if status == "completed":
-        if noted:
-            _write(store, execution, status, {})
+        if "error" in noted:
+            _take_back(store, execution, noted)
         return status
     for run in runs:
         if run.get("status") == "running":
             _end(store, run)
-    error = _error(ended, noted, runs)
+    error = _error(ended, noted.get("error"), runs)
     more = {"error": error, **({"project": project} if project else {})}
     _log.error("the pipeline %s %s: %s", execution.pipeline, status, error)
     try:
@@ -130,11 +130,20 @@ def _described(error: BaseException) -> Document:
     return {"type": type(error).__name__, "message": capture.without_secrets(str(error))[:_MAX_MESSAGE]}
 
 
-def _noted(store: Store, job_id: str) -> Mapping[str, Any] | None:
+def _noted(store: Store, job_id: str) -> Document:
+    """Return the run of the execution, empty if nothing was noted."""
     try:
-        return store.get(job_id, "Run").get("error")
+        return store.get(job_id, "Run")
     except errors.NotFound:
-        return None
+        return {}
+
+
+def _take_back(store: Store, execution: Execution, noted: Mapping[str, Any]) -> None:
+    """Remove the run of an execution that ended well; one that had failed before, as a whole, is completed now."""
+    if noted["status"] == "running":
+        store.delete(store.plan_deletion(noted["_id"]), reason="the failure was cured by a retry")
+    else:
+        _write(store, execution, "completed", {})
 
 
 def _runs_of(store: Store, job_id: str) -> list[Document]:
