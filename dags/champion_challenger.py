@@ -27,6 +27,15 @@ FOR d IN deployment
     FILTER d.project == @project AND d.environment == "production" AND d.status == "active" AND d.tag != @challenger
     RETURN d._id"""
 
+FIGURES = """{%- set verdict = ti.xcom_pull('gate') -%}
+| | accuracy |
+|---|---|
+| challenger, trees of depth {{ params.depth }} | {{ '%.4f' % verdict.value }} |
+| champion | {{ 'there is none' if verdict.baseline is none else '%.4f' % verdict.baseline }} |
+| has to reach | {{ verdict.threshold }} |
+"""
+"""What the person sees who is asked."""
+
 
 @dag(
     schedule=None,
@@ -81,14 +90,7 @@ def champion_challenger() -> None:
     approve = ApprovalOperator(
         task_id="approve",
         subject="Deploy the challenger of {{ run_id }} for " + PROJECT + "?",
-        body="""
-{%- set verdict = ti.xcom_pull('gate') -%}
-| | accuracy |
-|---|---|
-| challenger, trees of depth {{ params.depth }} | {{ '%.4f' % verdict.value }} |
-| champion | {{ 'there is none' if verdict.baseline is none else '%.4f' % verdict.baseline }} |
-| has to reach | {{ verdict.threshold }} |
-""",
+        body=FIGURES,
         defaults=ApprovalOperator.REJECT,
         response_timeout=timedelta(days=3),
     )

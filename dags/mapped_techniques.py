@@ -54,7 +54,11 @@ def mapped_techniques() -> None:
     wines = extract("{{ params.artifacts }}")
     project = RegisterProjectOperator(task_id="register_project", name="wine cultivars")
     models = RegisterModelOperator.partial(
-        task_id="register_model", project=project.output, task=TASK, framework="scikit-learn"
+        task_id="register_model",
+        project=project.output,
+        task=TASK,
+        framework="scikit-learn",
+        map_index_template="{{ task.name }}",
     ).expand_kwargs([{"name": f"wine {technique}", "technique": technique} for technique in TECHNIQUES])
 
     runs = train.partial(wines=wines).expand(candidate=models.output)

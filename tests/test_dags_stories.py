@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,17 @@ PARAMS = ("modelparams", "run_modelparams")
 DEPLOYMENT = ("deployment", "deployment_model", "deployment_modelparams", "deployment_run")
 
 
-@cache
-def bag() -> Any:
+def built(dag_id: str) -> Any:
+    """A DAG of the folder, parsed for this run: Airflow leaves the params of a run in the DAG."""
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(DAGS)
+    return DagBag(DAGS).dags[dag_id]
 
 
 def started(dag_id: str, at: datetime | None = None, **params: Any) -> Any:
     """Run a DAG by hand; with `at`, as the same DAG run whenever it is run again."""
     when = {} if at is None else {"logical_date": at, "run_after": at}
-    return run(bag().dags[dag_id], run_conf=params, **when)
+    return run(built(dag_id), run_conf=params, **when)
 
 
 def succeeded(dag_run: Any) -> bool:
@@ -174,7 +173,7 @@ def test_champion_and_challengers(graph: Any, people: Any) -> None:
         ("active", f"tumor screening {dag_run.run_id}"),
         ("archived", deployments[1]["tag"]),
     ]
-    left = [each["description"] for each in graph.search("Run", {"tags": "not deployed"})["nodes"]]
+    left = [each["description"] for each in graph.search("Run", {"tags": {"has": "not deployed"}})["nodes"]]
     assert left == ["Not deployed: nobody approved it.", f"Not deployed: {verdicts[1]['reason']}."]
 
 
@@ -253,15 +252,16 @@ def test_a_day_is_there_once(graph: Any) -> None:
     before = dump(graph.db)
     for day in (1, 2, 3):
         assert succeeded(started("daily_performance", datetime(2026, 5, day + 1, tzinfo=UTC)))
-    assert succeeded(run(bag().dags["daily_performance"], logical_date=None, run_conf={"day": "2026-05-02"}))
+    assert succeeded(run(built("daily_performance"), logical_date=None, run_conf={"day": "2026-05-02"}))
     assert dump(graph.db) == before
     found = graph.search("Run")["nodes"]
     assert [each["run_id"] for each in found] == [f"daily_performance 2026-05-0{day}" for day in (3, 2, 1)]
 
 
-def test_a_run_without_a_day_says_what_it_needs(graph: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_without_a_day_says_what_it_needs(graph: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Started by hand without a data interval or a day it fails, and writes nothing that names a day."""
-    found = states(run(bag().dags["daily_performance"], logical_date=None))
+    found = states(run(built("daily_performance"), logical_date=None))
     assert found["day_to_do"] == "failed"
     assert found["log_day"] == "upstream_failed"
+    assert "start it again with a day" in capsys.readouterr().out
     assert "datasets" not in counted(graph)

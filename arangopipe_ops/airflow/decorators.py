@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
 from arangopipe_ops import stages
-from arangopipe_ops.airflow import assets
+from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.operators import (
     FAIL_ON_LASTING_ERRORS,
@@ -52,7 +52,8 @@ class _RecordedFunction(ValueTemplates, DecoratedOperator, PythonOperator):
     ) -> None:
         called: dict[str, Any] = {"python_callable": python_callable, "op_args": op_args, "op_kwargs": op_kwargs}
         quiet = {"show_return_value_in_logs": False}  # it may be data
-        super().__init__(kwargs_to_upstream=called, retry_policy=retry_policy, **called, **{**quiet, **kwargs})
+        policy = compat.policy_argument(retry_policy)
+        super().__init__(kwargs_to_upstream=called, **policy, **called, **{**quiet, **kwargs})
         self.arangopipe_conn_id = arangopipe_conn_id
 
 

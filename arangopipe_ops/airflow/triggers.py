@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Literal
 
 from airflow.sdk import Asset, BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from anyio import to_thread
 
 from arangopipe_ops import errors, model
+from arangopipe_ops.airflow.compat import AirflowNotFoundException
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, connection_url
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.store import Store
