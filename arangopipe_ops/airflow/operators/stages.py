@@ -46,6 +46,7 @@ class StageOperator(MetadataOperator):
 
     def record(self, store: "Store", context: "Context") -> Ref:
         arguments = self.arguments(context)
+        self.learn({**(self.attributes or {}), **arguments})
         stage = stages.make(type(self).stage, arguments, self.attributes or {})
         ref = store.write(stage, on_conflict=self.on_conflict)
         read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
@@ -171,6 +172,7 @@ class LogRunOperator(StageOperator):
     """
 
     stage = stages.log_run
+    lineage_outputs = ("model",)
     stage_arguments = (
         "run_id",
         "model",
