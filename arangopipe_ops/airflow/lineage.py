@@ -221,9 +221,10 @@ def _with_declared(task: Any, lineage: Any, task_instance: Any) -> Any:
     """
     from airflow.providers.openlineage.extractors.manager import ExtractorManager
 
-    inputs = [*lineage.inputs, *map(ExtractorManager.convert_to_ol_dataset, task.inlets)]
-    outputs = [*lineage.outputs, *map(ExtractorManager.convert_to_ol_dataset, task.outlets)]
-    if task.lineage_of_hooks and (told := ExtractorManager().get_hook_lineage(task_instance)):
+    manager: Any = ExtractorManager
+    inputs = [*lineage.inputs, *map(manager.convert_to_ol_dataset, task.inlets)]
+    outputs = [*lineage.outputs, *map(manager.convert_to_ol_dataset, task.outlets)]
+    if task.lineage_of_hooks and (told := manager().get_hook_lineage(task_instance)):
         inputs, outputs = [*inputs, *told.inputs], [*outputs, *told.outputs]
     lineage.inputs, lineage.outputs = _unique(inputs), _unique(outputs)
     return lineage

@@ -4,12 +4,13 @@ Events of version 1 and 2 of the specification are taken as plain JSON. Nothing 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import Document, Node, Stage, moment
+from arangopipe_ops.model import Document, Node, Stage, moment, target
 
 SOURCE = "openlineage"
 UNVERSIONED = "unversioned"
@@ -71,7 +72,11 @@ class _Job:
     def own_run(self) -> Event | None:
         """The run of the graph that our operator recorded itself."""
         node = (self.facet or {}).get("node")
-        return node if isinstance(node, Mapping) and node.get("kind") == "Run" else None
+        if not isinstance(node, Mapping) or node.get("kind") != "Run":
+            return None
+        with suppress(Invalid):
+            return {"_id": f"run/{target('Run', node).key}"}
+        return None
 
     @property
     def is_news(self) -> bool:
@@ -272,7 +277,7 @@ def location(uri: str) -> _Name | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    if "://" not in uri or not (parts.netloc or parts.path.strip("/")):
+    if "://" not in uri or not parts.scheme or not (parts.netloc or parts.path.strip("/")):
         return None
     scheme = _SAME_SCHEME.get(parts.scheme.lower(), parts.scheme.lower())
     # Of Azure's stores the container stands where others have a user.

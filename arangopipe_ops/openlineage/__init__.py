@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from arangopipe_ops.errors import NotFound
 from arangopipe_ops.integrations.openlineage import Event, completed, facts_of, stages_of
-from arangopipe_ops.model import OWN, Document, Node, Ref, Stage
+from arangopipe_ops.model import OWN, Document, Ref, Stage
 from arangopipe_ops.store import Store
 
 
@@ -26,8 +26,9 @@ def record(store: Store, events: Iterable[Event]) -> None:
 def _written(store: Store, stage: Stage) -> list[Ref]:
     try:
         return store.write_all(stage, on_conflict="keep")
-    except NotFound:
-        stage.edges = [edge for edge in stage.edges if isinstance(edge.source, Node) and isinstance(edge.target, Node)]
+    except NotFound as error:
+        missing = set(error.references)
+        stage.edges = [edge for edge in stage.edges if not {str(edge.source), str(edge.target)} & missing]
         return store.write_all(stage, on_conflict="keep")
 
 
