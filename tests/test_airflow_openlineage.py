@@ -294,6 +294,25 @@ def test_a_task_that_fails_says_what_it_read_and_why(events_of: Any, graph: Any)
     assert names(events["template", "FAIL"], "inputs") == []
 
 
+def test_references_of_all_sorts_are_told(events_of: Any, graph: Any) -> None:
+    """What a mapped task returned, an _id, and data that another tool named; a gate that fails gives its verdict."""
+    graph.write(stages.register_project("wine"))
+    model = graph.write(stages.register_model("forest", project="wine"))
+    graph.write(stages.register_dataset("s3://lake/raw", version="unversioned"))
+    with dag("references") as references:
+        parts = ops.RegisterDatasetOperator.partial(task_id="part").expand(name=["a", "b"])
+        mapped = ops.LogRunOperator(task_id="mapped", model="forest", dataset=parts.output)
+        raw = {"name": "s3://lake/raw", "version": "unversioned"}
+        logged = ops.LogRunOperator(task_id="raw", model=model["_id"], dataset=[raw], metrics={"accuracy": 0.1})
+        gate = ops.MetricGateOperator(task_id="gate", node=logged.output, metric="accuracy", threshold=0.5)
+        mapped >> logged >> gate
+    events = events_of(references)
+    assert names(events["mapped", "COMPLETE"], "inputs") == ["dataset/a", "dataset/b"]
+    assert names(events["raw", "COMPLETE"], "inputs") == [("s3://lake", "raw")]
+    assert names(events["raw", "COMPLETE"], "outputs") == [f"model/{model['_key']}"]
+    assert told(events["gate", "FAIL"])["result"]["passed"] is False
+
+
 def test_functions_tell_what_they_did(events_of: Any, graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function's run tells what it used, produced and logged, and what hooks inside of it read; also if it raises."""
     from airflow.sdk import task

@@ -19,6 +19,7 @@ from arangopipe_ops.airflow.operators import (
     References,
     task_run_id,
 )
+from arangopipe_ops.airflow.operators.metadata import at_hand
 from arangopipe_ops.airflow.templates import ValueTemplates
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Ref
@@ -100,7 +101,8 @@ class RunDecoratedOperator(_RecordedFunction):
 
     def execute(self, context: "Context") -> Ref:
         store = ArangopipeHook(self.arangopipe_conn_id).store(context)
-        given = {name: getattr(self, name) for name in self.run_arguments}
+        given = {name: at_hand(getattr(self, name)) for name in self.run_arguments}
+        self.learn(given)
         run_id = self.run_id or task_run_id(context)
         with store.run(run_id, params=self.parameters, **given, **(self.attributes or {})) as run:
             if "run" in self.op_kwargs:

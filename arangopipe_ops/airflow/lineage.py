@@ -137,7 +137,8 @@ def _node(kind: str, reference: Any, facts: Mapping[str, Any] | None = None) -> 
 
     if kind not in KINDS or not (name := _name(kind, reference)):
         return None
-    namespace, known = location(name) or (NAMESPACE, f"{kind.lower()}/{name}")
+    named_by_others = location(name) if "://" in name else None
+    namespace, known = named_by_others or (NAMESPACE, f"{kind.lower()}/{name}")
     return Dataset(namespace=namespace, name=known, facets=_facets(kind, reference, facts or {}))
 
 
@@ -201,8 +202,9 @@ def _is_ref(answer: Any) -> bool:
 
 
 def _each(references: Any) -> list[Any]:
-    several = isinstance(references, Iterable) and not isinstance(references, str | Mapping)
-    return list(references) if several else [] if references is None else [references]
+    if isinstance(references, list | tuple):
+        return list(references)
+    return [] if references is None else [references]
 
 
 def _unique(datasets: Iterable[Any]) -> list[Any]:

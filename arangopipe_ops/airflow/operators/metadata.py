@@ -117,6 +117,12 @@ def ref_of(document: Document, store: "Store") -> Ref:
     )
 
 
+def at_hand(value: Any) -> Any:
+    """Return what a mapped task returned as a list. Airflow would fetch it anew whenever somebody looks at it."""
+    lazy = isinstance(value, Sequence) and not isinstance(value, str | list | tuple)
+    return list(value) if lazy else value
+
+
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise Invalid for an argument that is none of its choices."""
     if value not in choices:
