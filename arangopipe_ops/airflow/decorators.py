@@ -11,6 +11,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factor
 from arangopipe_ops import stages
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.lineage import TellsLineage
 from arangopipe_ops.airflow.operators import (
     FAIL_ON_LASTING_ERRORS,
     Attributes,
@@ -18,6 +19,7 @@ from arangopipe_ops.airflow.operators import (
     References,
     task_run_id,
 )
+from arangopipe_ops.airflow.operators.metadata import at_hand
 from arangopipe_ops.airflow.templates import ValueTemplates
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Ref
@@ -35,9 +37,10 @@ _FUNCTION = ("op_args", "op_kwargs")
 _SHOWN: dict[str, str] = {"op_args": "py", "op_kwargs": "py"}
 
 
-class _RecordedFunction(ValueTemplates, DecoratedOperator, PythonOperator):
+class _RecordedFunction(TellsLineage, ValueTemplates, DecoratedOperator, PythonOperator):
     """A decorated function, called as `@task` calls it."""
 
+    lineage_of_hooks = True
     template_fields_renderers: ClassVar[dict[str, str]] = _SHOWN
 
     def __init__(
@@ -61,6 +64,7 @@ class RunDecoratedOperator(_RecordedFunction):
     """Calls a function inside a run of `Store.run`, and returns the run's Ref."""
 
     custom_operator_name = "@task.arangopipe_run"
+    lineage_outputs = ("model",)
     run_arguments: ClassVar[tuple[str, ...]] = ("model", "dataset", "featureset", "project", "tag", "deployment_tag")
     template_fields: Sequence[str] = (
         *(*_FUNCTION, "run_id", "parameters", "attributes", *run_arguments),
@@ -98,12 +102,16 @@ class RunDecoratedOperator(_RecordedFunction):
 
     def execute(self, context: "Context") -> Ref:
         store = ArangopipeHook(self.arangopipe_conn_id).store(context)
-        given = {name: getattr(self, name) for name in self.run_arguments}
+        given = {name: at_hand(getattr(self, name)) for name in self.run_arguments}
+        self.learn(given)
         run_id = self.run_id or task_run_id(context)
         with store.run(run_id, params=self.parameters, **given, **(self.attributes or {})) as run:
             if "run" in self.op_kwargs:
                 self.op_kwargs = {**self.op_kwargs, "run": run}
-            _take(run, super().execute(context))
+            try:
+                _take(run, super().execute(context))
+            finally:
+                self.learn(run.recorded, run.ref)
         assets.report(context, self.outlets, run.ref)
         return run.ref
 
@@ -145,9 +153,12 @@ class DatasetDecoratedOperator(_RecordedFunction):
         found = _described(super().execute(context), self.statistics)
         given = {name: getattr(self, name) for name in self.stage_arguments}
         own = {name: value for name, value in given.items() if value is not None}
-        stage = stages.make(stages.register_dataset, {**found, **(self.attributes or {}), **own}, {})
+        given = {**found, **(self.attributes or {}), **own}
+        self.learn(given)
+        stage = stages.make(stages.register_dataset, given, {})
         store = ArangopipeHook(self.arangopipe_conn_id).store(context)
         ref = store.write(stage, on_conflict=self.on_conflict)
+        self.learn(given, ref)
         assets.report(context, self.outlets, ref)
         return ref
 
