@@ -212,7 +212,7 @@ def served(tmp_path: Path) -> Iterator[Any]:
     """A database behind a socket, which can be ended, and a store on it."""
     with serving(tmp_path / "served.db") as server:
         fill(url_of(server.address))
-        yield server, Store(connect(url_of(server.address), timeout=0.3))
+        yield server, Store(connect(url_of(server.address), timeout=1))
 
 
 def test_the_bodys_error_wins_over_the_databases(served: Any, caplog: pytest.LogCaptureFixture) -> None:
