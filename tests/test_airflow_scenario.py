@@ -238,3 +238,21 @@ def test_days_are_done_again(airflow: AirflowService, database: ServedDatabase) 
         assert sorted(id for id in logged if id.startswith("daily_performance 2026-05")) == [
             f"daily_performance {day}" for day in three
         ]
+
+
+def test_openlineage_events_tell_what_was_written(airflow: AirflowService, database: ServedDatabase) -> None:
+    """OpenLineage's file transport has, for tasks of all kinds, our facet, and data sets as inputs and outputs."""
+    lines = (airflow.home / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    ended = {each["job"]["name"]: each for each in events if each["eventType"] == "COMPLETE"}
+    logged = ended["train_and_record.log_run"]
+    facet = logged["run"]["facets"]["arangopipe_metadata"]
+    assert facet["operator"] == "LogRunOperator"
+    assert facet["node"]["kind"] == "Run"
+    assert database.store().get(facet["node"]["_id"])["run_id"] == facet["node"]["name"]
+    assert 0 < facet["metrics"]["accuracy"] <= 1
+    assert "dataset/breast cancer wisconsin" in [each["name"] for each in logged["inputs"]]
+    [registered] = ended["mapped_techniques.extract"]["outputs"]
+    assert (registered["namespace"], registered["name"]) == ("arangopipe", "dataset/wine analyses")
+    assert len(registered["facets"]["schema"]["fields"]) == 14
+    assert PASSWORD not in "".join(lines)
