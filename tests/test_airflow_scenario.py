@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.error
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -221,14 +222,27 @@ def test_days_are_done_again(airflow: AirflowService, database: ServedDatabase) 
     body = {"dag_id": "daily_performance", "from_date": "2026-05-01T00:00:00Z", "to_date": "2026-05-03T00:00:00Z"}
     airflow.unpause("daily_performance")
 
+    def yesterday_is_done() -> bool:
+        runs = airflow.call("GET", "/api/v2/dags/daily_performance/dagRuns")["dag_runs"]
+        return [each["state"] for each in runs] == ["success"]
+
+    def accepted() -> bool:
+        """Ask again while Airflow's SQLite is locked; a backfill that is there by then is a conflict."""
+        try:
+            airflow.call("POST", "/api/v2/backfills", body | {"reprocess_behavior": "completed"})
+        except urllib.error.HTTPError as error:
+            return error.code == 409
+        return True
+
     def done() -> bool:
         return all(each["completed_at"] for each in airflow.call("GET", path)["backfills"])
 
     path = "/api/v2/backfills?dag_id=daily_performance"
     three = [f"2026-05-0{day}" for day in (1, 2, 3)]
     store = database.store()
+    airflow.wait_for(yesterday_is_done, 120, "the scheduled day to be done")
     for _ in range(2):
-        airflow.call("POST", "/api/v2/backfills", body | {"reprocess_behavior": "completed"})
+        airflow.wait_for(accepted, 60, "the backfill to be accepted")
         airflow.wait_for(done, 180, "the backfill to end")
         runs = airflow.call("GET", "/api/v2/dags/daily_performance/dagRuns")["dag_runs"]
         assert [each["state"] for each in runs if each["run_type"] == "backfill"] == ["success"] * 3
