@@ -1,7 +1,7 @@
 """What all operators share: the connection, templates that keep types, retries, errors that need not fail."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow.sdk import BaseOperator, XComArg
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from arangopipe_ops.store import Store
+    from arangopipe_ops.store.run import OnMetadataError
 
 FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
     errors.Invalid,
@@ -30,7 +31,6 @@ FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
 )
 """Spends no retries on what another attempt cannot cure. None before Airflow 3.3, which has no retry policies."""
 
-OnMetadataError = Literal["fail", "warn"]
 Reference = StoredReference | XComArg
 References = Reference | Sequence[Reference]
 Attributes = Mapping[str, Any] | XComArg
@@ -53,7 +53,7 @@ class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
         self,
         *,
         arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        on_metadata_error: OnMetadataError = "fail",
+        on_metadata_error: "OnMetadataError" = "fail",
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,
     ) -> None:
@@ -89,7 +89,7 @@ class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
     def subject(self) -> str:
         """What the task is about, in a few words: its operator and the first of its templated arguments."""
         first = self.template_fields[0]
-        return f"{type(self).__name__}({first}={getattr(self, first)!r})"
+        return f"{self.operator_name}({first}={getattr(self, first)!r})"
 
 
 def _is_ref(answer: Any) -> TypeGuard[Ref]:
