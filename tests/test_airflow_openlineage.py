@@ -339,7 +339,6 @@ def test_functions_tell_what_they_did(events_of: Any, graph: Any, monkeypatch: p
 
     from arangopipe_ops.airflow import compat
 
-    _collecting(monkeypatch)
     graph.write(stages.register_project("wine"))
     graph.write(stages.register_model("forest", project="wine"))
     graph.write(stages.register_dataset("more"))
@@ -351,6 +350,7 @@ def test_functions_tell_what_they_did(events_of: Any, graph: Any, monkeypatch: p
 
         @task.arangopipe_run(model="forest", dataset=extract())
         def train(run: Any) -> Any:
+            _collecting(monkeypatch)  # here, because every task has a process of its own elsewhere
             run.use(dataset="more")
             run.log_metrics(accuracy=0.9)
             compat.lineage_collector().add_input_asset(run, uri="file:///tmp/lexicon")
@@ -384,15 +384,16 @@ def test_telling_costs_no_request(
     events_of: Any, graph: Any, requests_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A task that tells OpenLineage, in its own process here, sends the one request that it sends anyway."""
-    from arangopipe_ops.airflow.hooks import ArangopipeHook
+    from airflow.providers.openlineage import conf
 
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True")
     sent = requests_of(graph.db)
-    monkeypatch.setattr(ArangopipeHook, "get_conn", lambda self: graph.db)
+    monkeypatch.setattr("arangopipe_ops.connection.connect", lambda *args, **kwargs: graph.db)
     with dag("thrifty") as thrifty:
         ops.RegisterDatasetOperator(task_id="dataset", name="bottles", uri="s3://lake/bottles")
     events = events_of(thrifty)
     assert names(events["dataset", "COMPLETE"], "outputs") == ["dataset/bottles"]
+    assert conf.execute_in_thread()
     assert len(sent) == 1
 
 
