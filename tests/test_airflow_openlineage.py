@@ -34,7 +34,7 @@ PLACE = ("s3://lake", "2026/bottles.parquet")
 
 
 @contextmanager
-def listening(folder: Path) -> Iterator[Callable[[Any], Events]]:
+def listening(folder: Path, transport: dict[str, Any] | None = None) -> Iterator[Callable[[Any], Events]]:
     """Yield what runs a DAG and returns its tasks' events, by task_id and type, as OpenLineage's listener sent them."""
     from airflow.providers.openlineage import conf
     from airflow.providers.openlineage.plugins import openlineage  # nothing is configured, so its listener stays off
@@ -43,12 +43,13 @@ def listening(folder: Path) -> Iterator[Callable[[Any], Events]]:
 
     assert openlineage.OpenLineageProviderPlugin.listeners == []
     cached = [value for value in vars(conf).values() if hasattr(value, "cache_clear")]
-    transport = {"type": "file", "log_file_path": str(folder / "events.jsonl"), "append": True}
+    transport = transport or {"type": "file", "log_file_path": str(folder / "events.jsonl"), "append": True}
     manager, listener = get_listener_manager(), OpenLineageListener()
 
     def emitted(dag: Any) -> Events:
-        run(dag)
-        events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+        assert run(dag) is not None
+        file = folder / "events.jsonl"
+        events = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         tasks = [(event, event["job"]["name"].partition(".")[2]) for event in events]
         return {(task, event["eventType"]): event for event, task in tasks if task}
 
@@ -59,7 +60,6 @@ def listening(folder: Path) -> Iterator[Callable[[Any], Events]]:
         manager.add_listener(listener)
         yield emitted
         manager.pm.unregister(listener)
-        listener.before_stopping(None)
     for setting in cached:
         setting.cache_clear()
 
@@ -238,6 +238,26 @@ def test_lineage_goes_on_into_the_jobs_of_others(events: Events, written: Store)
     assert "s3://models/forest.joblib" in [node["name"] for node in downstream]
 
 
+def test_our_transport_takes_the_events_of_a_dag_run(graph: Any, url: str, tmp_path: Path) -> None:
+    """A task of another kind is a run that reads our node, and a task of ours makes none."""
+    from airflow.sdk import task
+
+    with dag("both") as both:
+
+        @task(inlets=[assets.dataset_asset("bottles")])
+        def look() -> None: ...
+
+        ops.RegisterDatasetOperator(task_id="dataset", name="bottles", uri=None) >> look()
+    ours = {"type": "arangopipe_ops.openlineage.transport.ArangopipeTransport", "url": url}
+    with listening(tmp_path, ours) as emitted:
+        emitted(both)
+    [found] = graph.search("Run")["nodes"]
+    assert (found["job"], found["status"]) == ("default/both.look", "completed")
+    read = graph.lineage(found["_id"], direction="upstream")["nodes"]
+    assert [(node["kind"], node["name"]) for node in read[1:]] == [("Dataset", "bottles")]
+    assert graph.counts()["datasets"] == 1
+
+
 def test_decisions_are_told(events_of: Any, graph: Any, tmp_path: Path) -> None:
     """Promotions, gates, links, batches and AQL tell what they are about, and AQL nothing of its rows."""
     graph.write(stages.register_project("wine"))
@@ -319,7 +339,6 @@ def test_functions_tell_what_they_did(events_of: Any, graph: Any, monkeypatch: p
 
     from arangopipe_ops.airflow import compat
 
-    _collecting(monkeypatch)
     graph.write(stages.register_project("wine"))
     graph.write(stages.register_model("forest", project="wine"))
     graph.write(stages.register_dataset("more"))
@@ -331,6 +350,7 @@ def test_functions_tell_what_they_did(events_of: Any, graph: Any, monkeypatch: p
 
         @task.arangopipe_run(model="forest", dataset=extract())
         def train(run: Any) -> Any:
+            _collecting(monkeypatch)  # here, because every task has a process of its own elsewhere
             run.use(dataset="more")
             run.log_metrics(accuracy=0.9)
             compat.lineage_collector().add_input_asset(run, uri="file:///tmp/lexicon")
@@ -364,15 +384,16 @@ def test_telling_costs_no_request(
     events_of: Any, graph: Any, requests_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A task that tells OpenLineage, in its own process here, sends the one request that it sends anyway."""
-    from arangopipe_ops.airflow.hooks import ArangopipeHook
+    from airflow.providers.openlineage import conf
 
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True")
     sent = requests_of(graph.db)
-    monkeypatch.setattr(ArangopipeHook, "get_conn", lambda self: graph.db)
+    monkeypatch.setattr("arangopipe_ops.connection.connect", lambda *args, **kwargs: graph.db)
     with dag("thrifty") as thrifty:
         ops.RegisterDatasetOperator(task_id="dataset", name="bottles", uri="s3://lake/bottles")
     events = events_of(thrifty)
     assert names(events["dataset", "COMPLETE"], "outputs") == ["dataset/bottles"]
+    assert conf.execute_in_thread()
     assert len(sent) == 1
 
 
