@@ -258,6 +258,7 @@ def start(url: str, attempt: int) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_running_run(graph: Store, url: str) -> None:
     """kill -9 leaves `running` and what was flushed; the same run again ends it, as one node."""
     process = start(url, 1)
