@@ -39,7 +39,7 @@ from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, changed, revision_text
-from arangopipe_ops.store.run import Run, current_run
+from arangopipe_ops.store.run import OnMetadataError, Run, current_run
 from arangopipe_ops.store.search import Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, check_found, collection_of, counts_text, id_of, look_up
@@ -211,11 +211,13 @@ class Store:
         project: model.Reference | None = None,
         tag: str | None = None,
         deployment_tag: str | None = None,
+        on_metadata_error: OnMetadataError = "fail",
         **attributes: Any,
     ) -> Run:
         """Return a run to use in a `with` statement: it is recorded when it begins and when it ends (docs/runs.md).
 
-        Without `run_id` it has the orchestrator's, the same for every attempt, or else a unique one.
+        Without `run_id` it has the orchestrator's, the same for every attempt, or else a unique one. With
+        `on_metadata_error="warn"` the body runs also where nothing can be recorded.
         """
         known = {"project": project, "tag": tag, "deployment_tag": deployment_tag}
         return Run(
@@ -225,6 +227,7 @@ class Store:
             dataset=dataset,
             featureset=featureset,
             params=params,
+            on_metadata_error=on_metadata_error,
             **known,
             **attributes,
         )
