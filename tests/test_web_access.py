@@ -297,6 +297,7 @@ def test_a_chosen_token_is_not_printed(tmp_path: Path) -> None:
         (("--url", "embedded:///no/such/folder/x.db", "serve", "--port", "0"), "does not exist"),
     ],
 )
+@pytest.mark.slow
 def test_what_serve_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Any, says: str) -> None:
     """What cannot be served is one line and exit code 1."""
     monkeypatch.chdir(tmp_path)
@@ -306,6 +307,7 @@ def test_what_serve_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arg
     assert len(process.lines) == 1
 
 
+@pytest.mark.slow
 def test_without_the_extra(tmp_path: Path) -> None:
     """Where FastAPI is not installed, the one line says what to install."""
     (tmp_path / "fastapi.py").write_text("raise ImportError('no', name='fastapi')")
