@@ -129,7 +129,11 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import arangopipe_ops", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
         ("import arangopipe_ops.airflow.provider", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
-        ("import arangopipe_ops.airflow.operators", {"arango", "lark", "fastapi", "kfp", "openlineage"}),
+        pytest.param(
+            "import arangopipe_ops.airflow.operators",
+            {"arango", "lark", "fastapi", "kfp", "openlineage"},
+            marks=pytest.mark.slow,
+        ),
         (
             "import arangopipe_ops.store, arangopipe_ops.admin, arangopipe_ops.stages",
             {"arango", "requests", "lark"},
