@@ -71,37 +71,89 @@ class AirflowService:
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # what Airflow says where its SQLite is locked
+                    raise
+            time.sleep(0.5)
+        raise TimeoutError(f"{method} {path} found Airflow's database locked 20 times")
 
-    def run(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
+    def page(self, path: str, user: str | None) -> tuple[int, str]:
+        """Return the status and text of a page, as a user sees it, or somebody without a token."""
+        request = urllib.request.Request(path if path.startswith("http") else self.url + path)
+        if user is not None:
+            login = {"username": user, "password": PASSWORDS[user]}
+            request.add_header("authorization", f"Bearer {self.call('POST', '/auth/token', login)['access_token']}")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def command(self, *arguments: str) -> str:
+        """Return what an `airflow` command prints, with what it writes to stderr."""
+        command, both = [AIRFLOW, *arguments], subprocess.STDOUT
+        done = subprocess.run(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=both, text=True, check=True, timeout=120
+        )
+        return done.stdout
+
+    def run(self, dag_id: str, run_id: str, seconds: float = 180, **conf: Any) -> str:
         """Trigger a DAG and return the state that its run ends in."""
+        self.trigger(dag_id, run_id, **conf)
+        return self.end(dag_id, run_id, seconds)
 
+    def unpause(self, dag_id: str) -> None:
         def parsed() -> bool:
             try:
                 return bool(self.call("GET", f"/api/v2/dags/{dag_id}"))
             except urllib.error.HTTPError:
                 return False
 
-        def ended() -> bool:
-            return state() in ("success", "failed")
+        self.wait_for(parsed, 60, f"{dag_id} to be parsed")
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
-        def state() -> str:
-            return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+    def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
+        """Start a run of a DAG; `conf` are its params."""
+        body = {"logical_date": None, "dag_run_id": run_id, "conf": conf}
 
         def triggered() -> bool:
             """Ask again where Airflow's SQLite was locked; a run that is there by then is a conflict."""
             try:
-                self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+                self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
             except urllib.error.HTTPError as error:
                 return error.code == 409
             return True
 
-        self.wait_for(parsed, 60, f"{dag_id} to be parsed")
-        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        self.unpause(dag_id)
         self.wait_for(triggered, 30, f"{dag_id} to be triggered")
-        self.wait_for(ended, seconds, f"{dag_id} to end")
+
+    def end(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
+        """Wait for a run and return the state that it ends in."""
+
+        def state() -> str:
+            return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+        self.wait_for(lambda: state() in ("success", "failed"), seconds, f"{dag_id} to end")
         return state()
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return the task instances of a run, by task_id, or task_id[map_index] of a mapped one."""
+        found = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {ti["task_id"] if ti["map_index"] < 0 else f"{ti['task_id']}[{ti['map_index']}]": ti for ti in found}
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear task instances of a run that ended, so that they run again."""
+        body = {"dry_run": False, "dag_run_id": run_id, "only_failed": False, "task_ids": list(task_ids)}
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
+    def returned(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+        """Return what a task instance returned."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", f"{path}?map_index={map_index}")["value"]
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import dump
+from conftest import dump, provisioned
 from socket_server import serving
 from test_connection import url_of
 
 from arangopipe_ops import current_run, stages
-from arangopipe_ops.admin import provision
 from arangopipe_ops.capture import ORCHESTRATORS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Invalid, NotFound, Unavailable
@@ -29,7 +28,8 @@ from arangopipe_ops.store.run import MAX_MESSAGE, MAX_PRODUCTS, MAX_TRACEBACK, R
 from arangopipe_ops.store.series import MAX_ALL_POINTS, MAX_POINTS, Metrics
 
 
-def write_models(store: Store) -> None:
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     store.write(stages.register_project("wine"))
     store.write(stages.register_model("forest", project="wine"))
     store.write(stages.register_dataset("data", uri="s3://lake/1"))
@@ -37,13 +37,12 @@ def write_models(store: Store) -> None:
 
 
 @pytest.fixture
-def graph(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+def graph(filled_by: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store with something to run, outside of any orchestrator."""
     for system in ORCHESTRATORS:
         for variable in (system.sign, *system.ids.values()):
             monkeypatch.delenv(variable, raising=False)
-    write_models(store)
-    return store
+    return Store(filled_by(fill))
 
 
 def metrics_of(store: Store, run: Run) -> dict[str, Any]:
@@ -212,11 +211,8 @@ def test_without_a_beginning_nothing_runs(graph: Store) -> None:
 def served(tmp_path: Path) -> Iterator[Any]:
     """A database behind a socket, which can be ended, and a store on it."""
     with serving(tmp_path / "served.db") as server:
-        db = connect(url_of(server.address), timeout=0.3)
-        provision(db)
-        store = Store(db)
-        write_models(store)
-        yield server, store
+        fill(url_of(server.address))
+        yield server, Store(connect(url_of(server.address), timeout=1))
 
 
 def test_the_bodys_error_wins_over_the_databases(served: Any, caplog: pytest.LogCaptureFixture) -> None:

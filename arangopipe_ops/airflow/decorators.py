@@ -18,6 +18,7 @@ from arangopipe_ops.airflow.operators import (
     RegisterDatasetOperator,
     task_run_id,
 )
+from arangopipe_ops.airflow.operators.metadata import at_hand
 from arangopipe_ops.errors import ArangopipeError, Invalid
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _SHOWN = {"op_args": "py", "op_kwargs": "py"}
 class _RecordedFunction(MetadataOperator, DecoratedOperator, PythonOperator):
     """A decorated function, called as `@task` calls it. What it raises goes on, whatever is chosen for metadata."""
 
+    lineage_of_hooks = True
     template_fields_renderers: ClassVar[dict[str, str]] = _SHOWN
     operator_extra_links = (ArangopipeNodeLink(), ArangopipeLineageLink())
 
@@ -63,6 +65,7 @@ class RunDecoratedOperator(_RecordedFunction):
     """Calls a function inside a run of `Store.run`, and returns the run's Ref."""
 
     custom_operator_name = "@task.arangopipe_run"
+    lineage_outputs = ("model",)
     run_arguments: ClassVar[tuple[str, ...]] = ("model", "dataset", "featureset", "project", "tag", "deployment_tag")
     template_fields: Sequence[str] = (
         *(*_FUNCTION, "run_id", "parameters", "attributes", *run_arguments),
@@ -101,7 +104,8 @@ class RunDecoratedOperator(_RecordedFunction):
     def execute(self, context: "Context") -> "Ref | None":
         from arangopipe_ops.store import Run
 
-        given = {name: getattr(self, name) for name in self.run_arguments}
+        given = {name: at_hand(getattr(self, name)) for name in self.run_arguments}
+        self.learn(given)
         run = Run(
             self._store(context),
             run_id=self.run_id or task_run_id(context),
@@ -110,16 +114,22 @@ class RunDecoratedOperator(_RecordedFunction):
             **given,
             **(self.attributes or {}),
         )
+        try:
+            self._record_call(run, context)
+        finally:
+            self.learn(run.recorded, run.ref if run.is_recorded else None)
+        if not run.is_recorded:
+            return None
+        assets.report(context, self.outlets, run.ref)
+        return run.ref
+
+    def _record_call(self, run: "Run", context: "Context") -> None:
         with run:
             if "run" in self.op_kwargs:
                 self.op_kwargs = {**self.op_kwargs, "run": run}
             result = self.call(context)
             with run.forgiving("result"):
                 _take(run, result)
-        if not run.is_recorded:
-            return None
-        assets.report(context, self.outlets, run.ref)
-        return run.ref
 
     def _store(self, context: "Context") -> "Store | Nowhere":
         try:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseOperatorLink, conf
+from airflow.sdk import BaseOperatorLink
+
+from arangopipe_ops.airflow.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.listeners import hookimpl
-from airflow.sdk import conf
+
+from arangopipe_ops.airflow.compat import conf
 
 SECONDS = 5.0
 

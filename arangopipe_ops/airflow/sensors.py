@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from arangopipe_ops import errors
 from arangopipe_ops.airflow import compat
@@ -40,7 +40,7 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
         self,
         *,
         arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = compat.conf.getboolean("operators", "default_deferrable", fallback=False),
         retries: int | None = None,
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,

@@ -75,6 +75,7 @@ class Run:
         self._references = {"model": model, "dataset": dataset, "featureset": featureset}
         self._run_id = run_id
         self._ref: Ref | None = None
+        self._used: dict[str, list[Any]] = {}
         self._params: Document = {}
         self._metrics = Metrics()
         self._produced: dict[str, Document] = {}
@@ -102,6 +103,13 @@ class Run:
         if self._ref is None:
             raise Invalid("run", "has not begun; use it in a with statement")
         return self._ref
+
+    @property
+    def recorded(self) -> Document:
+        """What it was given and has taken so far: attributes, references, params, metrics, what it produced."""
+        with self._state:
+            own = {"params": dict(self._params), "metrics": self._metrics.document(), **self._references, **self._used}
+            return {**self._given, **own, "produced": list(self._produced.values())}
 
     def __enter__(self) -> Self:
         """Record the beginning, in one request. Raises NotFound for the model or data; then nothing is recorded."""
@@ -202,6 +210,10 @@ class Run:
         stage = Stage()
         stages.link_inputs(stage, self.ref, **inputs)
         self._store.write_all(stage, on_conflict="keep")
+        with self._state:
+            for name, given in inputs.items():
+                before = self._used.get(name) or stages.each(self._references[name])
+                self._used[name] = [*before, *stages.each(given)]
 
     def _flush(self) -> None:
         with self._writing:

@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator, XComArg
 from arangopipe_ops import errors
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.lineage import TellsLineage
 from arangopipe_ops.airflow.templates import ValueTemplates
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ References = Reference | Sequence[Reference]
 Attributes = Mapping[str, Any] | XComArg
 
 
-class MetadataOperator(ValueTemplates, BaseOperator):
+class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
     """Asks or changes the metadata graph, in `record`, and returns its answer: small, plain JSON.
 
     A failure raises an error of `arangopipe_ops.errors`. With `on_metadata_error="warn"` each of them becomes a
@@ -44,6 +45,7 @@ class MetadataOperator(ValueTemplates, BaseOperator):
     Where the answer is a Ref, it is the `extra` of the events of the task's outlets.
     """
 
+    lineage_result = True
     template_fields: Sequence[str] = ("arangopipe_conn_id",)
 
     def __init__(
@@ -68,13 +70,16 @@ class MetadataOperator(ValueTemplates, BaseOperator):
         raise NotImplementedError
 
     def execute(self, context: "Context") -> Any:
+        self.learn()
         try:
             answer = self.record(self.hook.store(context), context)
         except errors.ArangopipeError as error:
+            self.learned.error = error
             if self.on_metadata_error == "fail":
                 raise
             self.log.warning("Not recorded: %s. %s: %s", self.subject, type(error).__name__, error)
             return None
+        self.learned.answer = answer
         if _is_ref(answer):
             assets.report(context, self.outlets, answer)
         return answer
@@ -111,6 +116,12 @@ def ref_of(document: "Document", store: "Store") -> "Ref":
         version=document.get("version") if node.versioned else None,
         created=False,
     )
+
+
+def at_hand(value: Any) -> Any:
+    """Return what a mapped task returned as a list. Airflow would fetch it anew whenever somebody looks at it."""
+    lazy = isinstance(value, Sequence) and not isinstance(value, str | list | tuple)
+    return list(value) if lazy else value
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from airflow.sdk import XComArg
 
 from arangopipe_ops import errors
 from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
-from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References
+from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References, at_hand
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,6 +50,7 @@ class StageOperator(MetadataOperator):
 
         arguments = self.arguments(context)
         stage = stages.make(stages.STAGES[self.stage], arguments, self.attributes or {})
+        self.learn({**(self.attributes or {}), **arguments})
         ref = store.write(stage, on_conflict=self.on_conflict)
         read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
         self.hook.report(read=read, written=ref if ref["kind"] in _DATA.values() else None)
@@ -57,7 +58,7 @@ class StageOperator(MetadataOperator):
 
     def arguments(self, context: "Context") -> dict[str, Any]:
         """Return the stage's arguments; those left at None take the stage's defaults."""
-        given = {name: getattr(self, name) for name in self.stage_arguments}
+        given = {name: at_hand(getattr(self, name)) for name in self.stage_arguments}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -174,6 +175,7 @@ class LogRunOperator(StageOperator):
     """
 
     stage = "run"
+    lineage_outputs = ("model",)
     stage_arguments = (
         "run_id",
         "model",
