@@ -14,7 +14,7 @@ from socket_server import serving
 from test_connection import free_port, url_of
 
 from arangopipe_ops import cli
-from arangopipe_ops.cli import asking, writing
+from arangopipe_ops.cli import asking, compiling, writing
 from arangopipe_ops.connection import connect
 from arangopipe_ops.model import MAX_DOCUMENT_BYTES
 from arangopipe_ops.stages import register_project
@@ -347,8 +347,8 @@ def test_the_shell_completes_commands(run: Any, shell: str) -> None:
 
 def test_every_command_explains_itself() -> None:
     """Every command has a line of help and, if it takes arguments of its own, examples that parse."""
-    groups = (("register", writing.REGISTER), ("ask", asking.ASK))
-    for command in (*cli.COMMANDS, *writing.REGISTER, *asking.ASK):
+    groups = (("register", writing.REGISTER), ("ask", asking.ASK), ("kfp", compiling.KFP))
+    for command in (*cli.COMMANDS, *writing.REGISTER, *asking.ASK, *compiling.KFP):
         assert command.help, command.name
         group = [group for group, commands in groups if command in commands]
         for example in command.examples:

@@ -28,8 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analytics": {"errors", "model", "stages", "store", "admin"},
     "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations", "openlineage"},
-    "kfp": CORE | {"drawing", "integrations"},
-    "cli": CORE | {"drawing", "compat", "integrations", "web", "embedded", ""},
+    "kfp": CORE | {"drawing", "integrations", ""},
+    "cli": CORE | {"drawing", "compat", "integrations", "web", "embedded", "kfp", ""},
     "__main__": {"cli"},
     "": CORE,
 }
@@ -49,7 +49,8 @@ THIRD_PARTY_HOMES = {
     "jwt": {"connection", "embedded"},
     "numpy": {"analytics"},
     "scipy": {"analytics"},
-    "sklearn": {"analytics"},
+    "sklearn": {"analytics", "kfp"},
+    "joblib": {"kfp"},
     "pandas": {"integrations"},
     "polars": {"integrations"},
     "pyarrow": {"integrations"},
@@ -138,6 +139,7 @@ def loaded_by(statement: str) -> set[str]:
             "import arangopipe_ops.store, arangopipe_ops.admin, arangopipe_ops.stages",
             {"arango", "requests", "lark"},
         ),
+        ("import arangopipe_ops.kfp.runtime", {"kfp", "lark", "airflow", "pandas", "sklearn"}),
         ("import arangopipe_ops.cli", {"lark", "pygraphviz", "airflow", "kfp", "fastapi"}),
     ],
 )
