@@ -2,9 +2,23 @@
 
 from arangopipe_ops.integrations.source import Fault, Period, Row
 from arangopipe_ops.serving.collection import Report, collect
+from arangopipe_ops.serving.configuration import Configuration
 from arangopipe_ops.serving.faults import FaultRow
 from arangopipe_ops.serving.gaps import Gap, gaps
-from arangopipe_ops.serving.periods import periods
+from arangopipe_ops.serving.periods import latest, periods
 from arangopipe_ops.serving.sources import Source
 
-__all__ = ["Fault", "FaultRow", "Gap", "Period", "Report", "Row", "Source", "collect", "gaps", "periods"]
+__all__ = [
+    "Configuration",
+    "Fault",
+    "FaultRow",
+    "Gap",
+    "Period",
+    "Report",
+    "Row",
+    "Source",
+    "collect",
+    "gaps",
+    "latest",
+    "periods",
+]

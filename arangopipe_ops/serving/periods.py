@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pendulum
@@ -19,10 +19,13 @@ class Step(NamedTuple):
     seconds: float = 0
 
     def after(self, start: pendulum.DateTime, number: int) -> pendulum.DateTime:
-        """Return where the period of this number ends, counted from the start: 31 January, 28 February, 31 March."""
+        """Return where the period of this number ends, counted from the start: 31 January, 28 February, 31 March.
+
+        In UTC, since times of one zone are compared by what its clocks show, which they show twice in autumn.
+        """
         if self.seconds:
-            return start.add(seconds=self.seconds * number)
-        return start.add(months=self.months * number, days=self.days * number)
+            return start.in_timezone("UTC").add(seconds=self.seconds * number)
+        return start.add(months=self.months * number, days=self.days * number).in_timezone("UTC")
 
 
 _SHORT = re.compile(r"(\d+)([smhdwMy])")
@@ -50,11 +53,33 @@ def periods(since: Any, until: Any, every: Any, zone: Any = "UTC") -> Iterator[P
     """
     place, step = _zone(zone), step_of(every)
     start, end = _moment(since, "since", place), _moment(until, "until", place)
-    bound, number = start, 1
+    bound, number = start.in_timezone("UTC"), 1
     while (following := step.after(start, number)) <= end:
         if following > bound:
             yield Period(bound, following)
         bound, number = following, number + 1
+
+
+def latest(count: int, every: Any, zone: Any = "UTC", now: datetime | None = None) -> list[Period]:
+    """Return the last periods of a length that have ended by now; asked again later, they are the same or follow.
+
+    Months and what divides a year begin on 1 January in `zone`, weeks on Monday, days at midnight; what is by the clock
+    and divides a day begins at midnight in UTC. Raises Invalid for other lengths, which need a moment to count from.
+    """
+    place, step = _zone(zone), step_of(every)
+    end = _moment(now or datetime.now(UTC), "now", place)
+    if count < 1:
+        raise Invalid("last", f"{count} is not a number of periods")
+    before = step.after(end, -count - 1).in_timezone(place)
+    if step.seconds and 86400 % step.seconds == 0:
+        begin = before.in_timezone("UTC").start_of("day")
+    elif step.days in (1, 7):
+        begin = before.start_of("day" if step.days == 1 else "week")
+    elif step.months and 12 % step.months == 0:
+        begin = before.start_of("year")
+    else:
+        raise Invalid("every", f"{every!r} divides neither a day nor a year; say since when")
+    return list(periods(begin, end, every, place))[-count:]
 
 
 def step_of(every: Any) -> Step:
