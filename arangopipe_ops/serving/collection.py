@@ -17,7 +17,7 @@ from arangopipe_ops.stages import log_serving_perf
 from arangopipe_ops.store import Store
 from arangopipe_ops.store.bulk import BATCH_NODES, Progress
 
-CELLS = 20_000
+CELLS = 10_000
 """At most so many figures, of a deployment in a period, are read at once, or one period's: they are held in memory."""
 
 _READS = 10
