@@ -71,6 +71,7 @@ class Fetcher:
 
     def _once(self, method: str, url: str, sent: Mapping[str, Any]) -> str:
         import requests
+        import urllib3
 
         started = time.monotonic()
         try:
@@ -78,9 +79,9 @@ class Fetcher:
                 body = self._body(answer, started)
         except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
             raise Misconfigured(f"{_named(url)} is not the URL of a server") from None
-        except requests.exceptions.Timeout:
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
             raise Unavailable(f"{_named(url)} did not answer within {self.timeout:g} s") from None
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(f"{_named(url)} cannot be reached ({type(error).__name__})") from None
         _checked(answer.status_code, body, url)
         return body.decode(answer.encoding or "utf-8", "replace")
@@ -88,7 +89,8 @@ class Fetcher:
     def _body(self, answer: "requests.Response", started: float) -> bytes:
         """Return the body of an answer; a server that drips does not get more time than another."""
         parts, size = [], 0
-        for part in answer.iter_content(1 << 16):
+        read = getattr(answer.raw, "read1", answer.raw.read)  # what is there, and not a whole block of it
+        while part := read(1 << 16, decode_content=True):
             parts.append(part)
             size += len(part)
             if size > MAX_BYTES:

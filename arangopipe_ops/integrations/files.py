@@ -115,11 +115,11 @@ def _remote(system: Any, name: str) -> Opened:
 
 
 def _csv(file: IO[bytes], texts: Collection[Any]) -> Iterator[Record]:
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    for record in csv.DictReader(text, strict=True):
-        if None in record or None in record.values():
-            raise ValueError(f"a record has not as many fields as there are columns: {list(record.values())[:5]}")
-        yield {name: value or None if name in texts else _value(value) for name, value in record.items()}
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        for record in csv.DictReader(text, strict=True):
+            if None in record or None in record.values():
+                raise ValueError(f"a record has not as many fields as there are columns: {list(record.values())[:5]}")
+            yield {name: value or None if name in texts else _value(value) for name, value in record.items()}
 
 
 def _value(text: str) -> Any:
@@ -132,12 +132,13 @@ def _value(text: str) -> Any:
 
 
 def _json_lines(file: IO[bytes], texts: Collection[Any]) -> Iterator[Record]:
-    for number, line in enumerate(io.TextIOWrapper(file, "utf-8"), 1):
-        if line.strip():
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError(f"line {number} is not an object")
-            yield record
+    with io.TextIOWrapper(file, "utf-8") as text:
+        for number, line in enumerate(text, 1):
+            if line.strip():
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError(f"line {number} is not an object")
+                yield record
 
 
 def _parquet(file: IO[bytes], texts: Collection[Any]) -> Iterator[Record]:
