@@ -91,15 +91,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("there is no mlflow; install it in an environment of its own and name it by MLFLOW_PROGRAM")
     folder: Path = tmp_path_factory.mktemp("mlflow")
     url = f"http://127.0.0.1:{free_port()}"
-    command = [
-        program,
-        "server",
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--port",
-        url.rpartition(":")[2],
-    ]
-    command += ["--default-artifact-root", str(folder), "--workers", "1"]
+    command = [program, "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--port", url.rpartition(":")[2], "--default-artifact-root", str(folder), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -126,14 +119,15 @@ def post(url: str, path: str, **sent: Any) -> Any:
 
 def evaluate(url: str, experiment: str, deployment: str, start: int, status: str = "FINISHED", **told: Any) -> None:
     """Log a run that evaluated a deployment, with every metric logged twice."""
-    tags = [
-        {"key": "deployment", "value": deployment},
-        *({"key": k, "value": v} for k, v in told.pop("tags", {}).items()),
-    ]
+    pairs = {"deployment": deployment, **told.pop("tags", {})}
+    tags = [{"key": name, "value": value} for name, value in pairs.items()]
     made = post(url, "runs/create", experiment_id=experiment, start_time=start, tags=tags)["run"]["info"]["run_id"]
-    for name, value in told.items():
-        for step, logged in enumerate((0.123, value)):
-            post(url, "runs/log-metric", run_id=made, key=name, value=logged, timestamp=start + step, step=step)
+    metrics = [
+        {"key": name, "value": logged, "timestamp": start + step, "step": step}
+        for name, value in told.items()
+        for step, logged in enumerate((0.123, value))
+    ]
+    post(url, "runs/log-batch", run_id=made, metrics=metrics)
     post(url, "runs/update", run_id=made, status=status, end_time=start + 1000)
 
 
@@ -143,7 +137,7 @@ def test_figures_are_those_of_the_runs(server: str) -> None:
     experiment = post(server, "experiments/create", name="serving")["experiment_id"]
     random_, expected = random.Random(7), {}
     for name in NAMES:
-        for day in DAYS:
+        for day in DAYS[1:3]:
             right = [random_.random() < 0.8 for _ in range(50)]
             expected[name, day] = {"accuracy": sum(right) / 50, "n": 50.0}
             evaluate(server, experiment, name, milliseconds(day, 0), accuracy=0.5, n=1)
