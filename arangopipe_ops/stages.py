@@ -54,9 +54,9 @@ def register_featureset(
     """
     stage = Stage()
     known = {"version": version, "features": features, "transformation": transformation, "selection": selection}
-    bases = [_spelled("Dataset", base) for base in _each(dataset)]
+    bases = [_spelled("Dataset", base) for base in each(dataset)]
     node = stage.add("Featureset", {"name": name, **known, "datasets": bases, **attributes})
-    for base in _each(dataset):
+    for base in each(dataset):
         stage.link("featureset_dataset", node, base, _given(transformation=transformation))
     return stage
 
@@ -121,7 +121,7 @@ def log_run(
 def link_inputs(stage: Stage, run: Any, *, dataset: Any = None, featureset: Any = None) -> None:
     """Add the edges from a run, a node of the stage or a reference, to what it read."""
     for edge, references in (("run_datasets", dataset), ("run_featuresets", featureset)):
-        for reference in _each(references):
+        for reference in each(references):
             stage.link(edge, run, reference)
 
 
@@ -148,7 +148,7 @@ def register_deployment(
     slot = slot_of(project, environment)
     node = stage.add("Deployment", {"tag": tag, **known, **attributes}, slot=slot, active=status == "active")
     stage.link("deployment_model", node, model)
-    for reference in _each(featureset):
+    for reference in each(featureset):
         stage.link("deployment_featureset", node, reference)
     if run is not None:
         stage.link("deployment_run", node, run)
@@ -255,7 +255,8 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _each(references: Any) -> Iterable[Any]:
+def each(references: Any) -> Iterable[Any]:
+    """Return one reference, or each of several; none for None."""
     if references is None:
         return ()
     several = isinstance(references, Sequence) and not isinstance(references, str)

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from socket_server import Outage
 
 HOME = Path(tempfile.mkdtemp(prefix="airflow_home_"))
 os.environ |= {"AIRFLOW_HOME": str(HOME), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
@@ -28,6 +30,14 @@ def graph(airflow: None, url: str, store: Any, monkeypatch: pytest.MonkeyPatch) 
     """The store that tasks without a connection write to."""
     monkeypatch.setenv("ARANGOPIPE_URL", url)
     return store
+
+
+@pytest.fixture
+def outage(airflow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    """The database that the default connection leads to, which is away until `outage.end`."""
+    with Outage(tmp_path / "away.db") as outage:
+        monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", outage.connection)
+        yield outage
 
 
 def run(dag: Any, **kwargs: Any) -> Any:

@@ -71,8 +71,15 @@ class AirflowService:
         headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # what Airflow says where its SQLite is locked
+                    raise
+            time.sleep(0.5)
+        raise TimeoutError(f"{method} {path} found Airflow's database locked 20 times")
 
     def page(self, path: str, user: str | None) -> tuple[int, str]:
         """Return the status and text of a page, as a user sees it, or somebody without a token."""

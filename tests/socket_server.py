@@ -6,13 +6,16 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from arangopipe_ops.admin import provision
+from arangopipe_ops.connection import connect
 from arangopipe_ops.embedded import Database
+from arangopipe_ops.store import Store
 
 PASSWORD = "correct horse"
 
@@ -84,11 +87,39 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[SocketServer]:
-    server = SocketServer(path)
+def serving(path: Path, port: int = 0) -> Iterator[SocketServer]:
+    server = SocketServer(path, port)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Outage:
+    """A provisioned database that is away: nothing listens at its port until `end`."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store(connect(f"embedded://{path}"))
+        provision(self.store.db)
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            self.port: int = found.getsockname()[1]
+        self._path = path
+        self._server = ExitStack()
+
+    @property
+    def connection(self) -> str:
+        """An Airflow connection to it."""
+        extra = {"request_timeout": 0.2}
+        where = {"host": "127.0.0.1", "port": self.port, "login": "root", "password": PASSWORD}
+        return json.dumps({"conn_type": "arangopipe", **where, "extra": extra})
+
+    def end(self, *_: Any) -> None:
+        self._server.enter_context(serving(self._path, self.port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._server.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_home import airflow, graph, returned, run, states
+from airflow_home import airflow, graph, outage, returned, run, states
 from conftest import dump
 from test_airflow_operators import REF, at, dag, tries_of_a_lasting_error
 
@@ -15,7 +15,7 @@ from arangopipe_ops.airflow import operators as ops
 from arangopipe_ops.analytics import Policy
 from arangopipe_ops.errors import Invalid
 
-__all__ = ["airflow", "graph"]
+__all__ = ["airflow", "graph", "outage"]
 pytestmark = pytest.mark.slow
 
 NO_DELAY: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
@@ -361,24 +361,13 @@ def test_an_outage_fails_a_task_or_is_a_warning(
         assert "Not recorded: RegisterDatasetOperator(name='bottles'). Unavailable" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("tries", [1, 2])
-def test_an_outage_is_worth_a_retry(graph: Any, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unavailability spends retries, and the next attempt writes."""
-    from arangopipe_ops.errors import Unavailable
-    from arangopipe_ops.store import Store
-
-    write, failures = Store.write, [Unavailable("the database is away")] * (tries - 1)
-
-    def failing(self: Any, *arguments: Any, **options: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return write(self, *arguments, **options)
-
-    monkeypatch.setattr(Store, "write", failing)
+def test_an_outage_is_worth_a_retry(outage: Any) -> None:
+    """Unavailability spends a retry, and the next attempt finds the database back and writes."""
     with dag() as built:
-        ops.RegisterProjectOperator(task_id="project", name="wine", **NO_DELAY)
+        ops.RegisterProjectOperator(task_id="project", name="wine", on_retry_callback=outage.end, **NO_DELAY)
     [ti] = run(built).get_task_instances()
-    assert (ti.state, ti.try_number) == ("success", tries)
+    assert (ti.state, ti.try_number) == ("success", 2)
+    assert outage.store.get("wine", "Project")["provenance"]["task_id"] == "project"
 
 
 def test_a_lasting_error_is_a_warning_too(graph: Any) -> None:

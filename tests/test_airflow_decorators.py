@@ -1,5 +1,6 @@
 """Functions as runs and data sets, executed by Airflow's own task runner."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,108 @@ def test_data_stays_out_of_the_log(graph: Any, capfd: pytest.CaptureFixture[str]
         people()
     assert states(run(built)) == {"people": "success"}
     assert "ann@example.com" not in "".join(capfd.readouterr())
+
+
+UNOPENED = [{"host": "127.0.0.1", "port": 9, "extra": {"request_timeout": 0.05}}, {"extra": {}}]
+
+
+@pytest.fixture(params=UNOPENED, ids=["away", "misconfigured"])
+def down(airflow: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments of a task whose metadata can be written nowhere, and that goes on all the same."""
+    monkeypatch.setenv("AIRFLOW_CONN_DOWN", json.dumps({"conn_type": "arangopipe", **request.param}))
+    return {"arangopipe_conn_id": "down", "on_metadata_error": "warn"}
+
+
+def test_a_training_outlives_its_metadata(
+    down: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With `warn` the function runs to its end without a database, all calls of its run are harmless, and the task
+    succeeds with None and says what was not recorded."""
+    from airflow.sdk import task
+
+    with dag() as built:
+
+        @task.arangopipe_run(model="forest", dataset="bottles", parameters={"trees": 10}, **down)
+        def train(depth: int, run: Any) -> dict[str, Any]:
+            run.log_metrics(loss=0.5, step=1)
+            run.use(featureset="all")
+            decorators.get_current_run().set(owner="ann")  # type: ignore[union-attr]
+            (tmp_path / f"trained {depth} {run.status}").touch()
+            return {"metrics": {"accuracy": 0.9}, "produced": ["s3://m"], "dataset": "bottles"}
+
+        @task.arangopipe_dataset(name="bottles", **down)
+        def extract() -> str:
+            return "s3://lake/bottles.parquet"
+
+        train(3), extract()
+    done = run(built)
+    assert states(done) == {"train": "success", "extract": "success"}
+    assert (returned(done, "train"), returned(done, "extract")) == (None, None)
+    assert (tmp_path / "trained 3 running").exists()
+    told = capfd.readouterr().out + caplog.text
+    for what in ("beginning", "end"):
+        assert f"Not recorded: {what} of run 'taskflow/{done.run_id}/train'." in told
+    assert "Not recorded: @task.arangopipe_dataset(name='bottles')." in told
+
+
+def test_the_functions_own_error_always_goes_on(down: dict[str, Any]) -> None:
+    """What the function raises fails the task, also where it is an error of this library."""
+    from airflow.sdk import task
+
+    from arangopipe_ops.errors import NotFound
+
+    with dag() as built:
+        for decorate in (task.arangopipe_run(model="forest", **down), task.arangopipe_dataset(name="b", **down)):
+
+            @decorate
+            def broken() -> None:
+                raise NotFound(["what the function looked for"])
+
+            broken()
+    assert set(states(run(built)).values()) == {"failed"}
+
+
+def test_by_default_no_training_begins_that_cannot_be_recorded(down: dict[str, Any], tmp_path: Path) -> None:
+    """Without `warn` an outage fails the task before hours are spent."""
+    from airflow.sdk import task
+
+    with dag() as built:
+
+        @task.arangopipe_run(model="forest", **(down | {"on_metadata_error": "fail"}))
+        def train() -> None:
+            (tmp_path / "trained").touch()
+
+        train()
+    assert states(run(built)) == {"train": "failed"}
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_result_that_cannot_be_recorded_may_be_a_warning(wine: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """With `warn` the run is recorded without it, and the data set is not."""
+    from airflow.sdk import task
+
+    with dag() as built:
+
+        @task.arangopipe_run(model="forest", on_metadata_error="warn")
+        def train() -> Any:
+            return {"params": [1], "metrics": {"accuracy": 0.9}}
+
+        @task.arangopipe_dataset(name="odd", on_metadata_error="warn")
+        def extract() -> Any:
+            return 7
+
+        train(), extract()
+    done = run(built)
+    assert set(states(done).values()) == {"success"}
+    assert wine.get(returned(done, "train"))["status"] == "completed"
+    assert returned(done, "extract") is None
+    assert "params: [1] is not a mapping" in caplog.text
+
+
+def test_decorated_tasks_lead_to_what_they_wrote() -> None:
+    """They have the links that the stage operators have, and a data set has all of its operator's arguments."""
+    from arangopipe_ops.airflow.operators import RegisterDatasetOperator, StageOperator
+
+    for decorated in (decorators.RunDecoratedOperator, decorators.DatasetDecoratedOperator):
+        assert decorated.operator_extra_links == StageOperator.operator_extra_links
+    assert issubclass(decorators.DatasetDecoratedOperator, RegisterDatasetOperator)

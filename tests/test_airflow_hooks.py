@@ -1,5 +1,6 @@
 """The hook: Airflow's connection as a database URL, and what the test button says."""
 
+import asyncio
 import importlib
 import json
 import logging
@@ -78,48 +79,67 @@ def test_a_wrong_connection_is_named(fields: dict[str, Any], problem: str) -> No
     assert str(raised.value) == problem
 
 
-def test_a_timeout_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["get_conn", "aget_conn"])
+def opened(request: pytest.FixtureRequest) -> Any:
+    """What opens a connection: in a task, and in an event loop."""
+
+    def opened(*conn_id: str) -> Any:
+        found = getattr(ArangopipeHook(*conn_id), request.param)()
+        return asyncio.run(found) if request.param == "aget_conn" else found
+
+    return opened
+
+
+def test_a_timeout_that_is_no_number_is_named(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong request_timeout is a Misconfigured connection."""
     define(monkeypatch, "slow", host="db", extra={"request_timeout": "soon"})
     with pytest.raises(Misconfigured, match="the connection slow has a request_timeout of 'soon'"):
-        ArangopipeHook("slow").get_conn()
+        opened("slow")
 
 
-def test_the_file_of_an_embedded_connection_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_an_embedded_connection_is_used(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection with an embedded_file opens that file."""
     define(monkeypatch, "laptop", extra={"embedded_file": str(tmp_path / "own graph.db")})
-    assert describe(ArangopipeHook("laptop").get_conn()) == str(tmp_path / "own graph.db")
+    assert describe(opened("laptop")) == str(tmp_path / "own graph.db")
 
 
-def test_without_a_default_connection_the_environment_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_default_connection_the_environment_counts(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A laptop needs no connection; ARANGOPIPE_URL is enough."""
     monkeypatch.setenv("ARANGOPIPE_URL", f"embedded://{tmp_path}/from_url.db")
-    assert describe(ArangopipeHook().get_conn()) == str(tmp_path / "from_url.db")
+    assert describe(opened()) == str(tmp_path / "from_url.db")
 
 
-def test_without_any_setting_no_file_is_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_setting_no_file_is_guessed(opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With neither a connection nor a URL a task fails by name, instead of writing into its working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ARANGOPIPE_URL", raising=False)
     with pytest.raises(Misconfigured, match=r"arangopipe_default is not defined.*ARANGOPIPE_URL"):
-        ArangopipeHook().get_conn()
+        opened()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_connection_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_connection_wins_over_the_environment(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A default connection that is defined is the one in use."""
     monkeypatch.setenv("ARANGOPIPE_URL", f"embedded://{tmp_path}/from_url.db")
     define(monkeypatch, "arangopipe_default", extra={"embedded_file": str(tmp_path / "defined.db")})
-    assert describe(ArangopipeHook().get_conn()) == str(tmp_path / "defined.db")
+    assert describe(opened()) == str(tmp_path / "defined.db")
 
 
-def test_a_named_connection_that_is_missing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_connection_that_is_missing_is_an_error(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A misspelled connection never falls back to another database."""
     from arangopipe_ops.airflow.compat import AirflowNotFoundException
 
     monkeypatch.setenv("ARANGOPIPE_URL", f"embedded://{tmp_path}/from_url.db")
     with pytest.raises(AirflowNotFoundException, match="`arangopipe_defualt` isn't defined"):
-        ArangopipeHook("arangopipe_defualt").get_conn()
+        opened("arangopipe_defualt")
     assert not list(tmp_path.iterdir())
 
 

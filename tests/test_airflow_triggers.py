@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow_home import HOME  # before airflow is imported
+from socket_server import Outage
 
 from arangopipe_ops import stages
 from arangopipe_ops.airflow import triggers
 from arangopipe_ops.airflow.triggers import ConditionTrigger, NewNodeTrigger
-from arangopipe_ops.errors import Unauthorized, Unavailable
+from arangopipe_ops.errors import Unauthorized
 from arangopipe_ops.model import canonical, moment
 
 assert HOME
@@ -193,21 +195,18 @@ def test_an_error_that_lasts_ends_the_wait(empty_db: Any, url: str, monkeypatch:
     assert (payload["error"], "'~' is not one of the operators" in payload["message"]) == ("Invalid", True)
 
 
-def test_a_database_that_is_away_is_waited_for(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage makes the trigger wait, and the event comes once the database is back."""
-    ask, down = triggers.ask, [True, True]
+    with Outage(tmp_path / "away.db") as outage:
+        monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", outage.connection)
+        outage.store.write(stages.register_project("wine"))
+        trigger = ConditionTrigger("node", {"kind": "Project", "reference": "wine"}, poke_interval=FAST)
 
-    def flaky(*arguments: Any) -> Any:
-        if down:
-            down.pop()
-            raise Unavailable("no answer")
-        return ask(*arguments)
+        def end() -> None:
+            time.sleep(0.5)
+            outage.end()
 
-    monkeypatch.setattr(triggers, "ask", flaky)
-    graph.write(stages.register_project("wine"))
-    trigger = ConditionTrigger("node", {"kind": "Project", "reference": "wine"}, poke_interval=FAST)
-    assert fired(trigger)["found"]["name"] == "wine"
-    assert not down
+        assert fired(trigger, end)["found"]["name"] == "wine"
 
 
 def test_the_event_loop_is_not_blocked(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:

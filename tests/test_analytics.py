@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import pytest
-from conftest import dump
+from conftest import dump, provisioned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,11 +51,15 @@ def best(runs: list[DemoRun]) -> DemoRun:
     return max((run for run in runs if run.metrics), key=lambda run: run.metrics["accuracy"])
 
 
-@pytest.fixture
-def demo(store: Store) -> Store:
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     for stage in demo_stages(**SHAPE):
         store.write(stage)
-    return store
+
+
+@pytest.fixture
+def demo(filled_by: Any) -> Store:
+    return Store(filled_by(fill))
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

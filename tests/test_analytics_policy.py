@@ -7,7 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from conftest import dump
+from conftest import dump, provisioned
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,9 +21,8 @@ from arangopipe_ops.store import Store
 ACCURACY = Policy("accuracy")
 
 
-@pytest.fixture
-def project(store: Store) -> str:
-    """A project with a model and three runs: accuracy 0.8, 0.83 and 0.83, the last a day later, and one that failed."""
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     store.write(stages.register_project("Größe"))
     store.write(stages.register_model("m", project="Größe", task="t"))
     store.write(stages.register_dataset("d"))
@@ -34,6 +33,12 @@ def project(store: Store) -> str:
     ):
         facts = {"params": {"depth": day}, "metrics": {"accuracy": value, "cost": day}, "status": status}
         store.write(stages.log_run(run, model="m", featureset="f", start=f"2026-01-0{day}", **facts))
+
+
+@pytest.fixture
+def project(store: Store, filled_by: Any) -> str:
+    """A project with a model and three runs: accuracy 0.8, 0.83 and 0.83, the last a day later, and one that failed."""
+    filled_by(fill)
     return "Größe"
 
 

@@ -33,12 +33,17 @@ def run(url: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
-@pytest.fixture
-def registered(run: Any) -> Any:
-    """The same, after a small flow was registered through it."""
+def fill(url: str) -> None:
+    """Register a small flow through commands."""
     for arguments in FLOW:
-        code, _, err = run(*arguments)
-        assert (code, err) == (0, ""), arguments
+        assert cli.main(["--url", url, *arguments]) == 0, arguments
+
+
+@pytest.fixture
+def registered(run: Any, filled_by: Any, capsys: pytest.CaptureFixture[str]) -> Any:
+    """The same, after a small flow was registered through it."""
+    filled_by(fill)
+    assert capsys.readouterr().err == ""
     return run
 
 

@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+STORIES = ROOT / "docs" / "airflow" / "stories"
+PROGRAMS = [page for page in PAGES if page.parent != STORIES]
+"""The pages whose blocks run as they stand. Those of STORIES are parts of DAGs: see test_docs_airflow.py."""
 FENCE = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -29,7 +32,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", PROGRAMS, ids=named)
 def test_every_block_runs(page: Path, tmp_path: Path) -> None:
     """The Python blocks of a page run as one program, then its shell blocks, in an empty folder."""
     commands = [[sys.executable, "-c", "\n".join(blocks(page, "python"))]]

@@ -131,6 +131,22 @@ def test_stored_values_are_not_shared(tmp_path: Path) -> None:
     assert collection.get("a")["list"] == [1]
 
 
+def test_shown_indexes_are_not_shared(tmp_path: Path) -> None:
+    """Changing an index that was shown or explained changes no index, of this file or of another."""
+    for name in ("x.db", "y.db"):
+        db = client(tmp_path / name).db("_system")
+        collection = db.create_collection("c")
+        collection.add_index({"type": "persistent", "fields": ["n"]})
+        for _ in range(2):
+            [_, shown] = collection.indexes()
+            [node] = [
+                each for each in db.aql.explain("FOR d IN c FILTER d.n == 1 RETURN d")["nodes"] if "indexes" in each
+            ]
+            assert (shown["fields"], node["indexes"][0]["fields"]) == (["n"], ["n"])
+            shown["fields"].append("m")
+            node["indexes"][0]["fields"].append("m")
+
+
 def _run(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -385,6 +401,27 @@ def test_failed_statement_rolls_back_the_clock_and_the_catalog(tmp_path: Path) -
     assert db.collection("c").count() == 0
     keys = list(db.aql.execute("FOR x IN 1..3 INSERT {} INTO c RETURN NEW._key"))
     assert keys == sorted(keys, key=int)
+
+
+def test_the_catalog_is_what_was_committed_last(tmp_path: Path) -> None:
+    """An index that could not be made is not there, and what others made meanwhile is."""
+    here, there = (Database(tmp_path / "catalog.db") for _ in range(2))
+
+    def make(database: Database, field: str) -> int:
+        body = {"type": "persistent", "fields": [field], "unique": True}
+        return database.handle("POST", "/_api/index", {"collection": "c"}, body=body).status
+
+    def fields(database: Database) -> list[list[str]]:
+        answer = database.handle("GET", "/_api/index", {"collection": "c"}).body
+        return [index["fields"] for index in answer["indexes"][1:]]
+
+    assert here.handle("POST", "/_api/collection", body={"name": "c"}).status == 200
+    here.handle("POST", "/_api/document/c", body=[{"a": 1, "b": 1, "d": 1}, {"a": 2, "b": 1, "d": 2}])
+    assert make(here, "a") == 201
+    assert make(here, "b") == 409
+    assert fields(here) == fields(there) == [["a"]]
+    assert make(there, "d") == 201
+    assert fields(here) == fields(there) == [["a"], ["d"]]
 
 
 def test_older_file_is_upgraded(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "model", "stages", "capture"},
     "admin": {"errors", "model", "store"},
     "integrations": {"errors", "model"},
-    "openlineage": {"errors", "model", "connection", "store", "integrations"},
+    "openlineage": {"errors", "model", "connection", "store", "integrations", ""},
     "compat": {"errors", "model", "stages", "connection", "store", "admin"},
     "analytics": {"errors", "model", "stages", "store", "admin"},
     "serving": {"errors", "model", "stages", "store", "analytics", "integrations"},
@@ -132,7 +132,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import arangopipe_ops", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
         ("import arangopipe_ops.airflow.provider", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
-        ("import arangopipe_ops.airflow.operators", {"arango", "lark", "fastapi", "kfp"}),
+        ("import arangopipe_ops.airflow.operators", {"arango", "lark", "fastapi", "kfp", "openlineage"}),
         (
             "import arangopipe_ops.store, arangopipe_ops.admin, arangopipe_ops.stages",
             {"arango", "requests", "lark"},

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.integrations.openlineage import UNVERSIONED, stages_of
+from arangopipe_ops.integrations.openlineage import FACET, UNVERSIONED, location, stages_of
+from arangopipe_ops.model import key_of
 
 SCHEMA = {"fields": [{"name": "id", "type": "int"}, {"name": "at", "type": "struct", "fields": [{"name": "day"}]}]}
 
@@ -168,3 +169,66 @@ def test_strange_facets_never_break_a_reader(run: Any, job: Any, data: Any, outp
     odd = {"namespace": "n", "name": "t", "facets": data, "outputFacets": output}
     with suppress(Invalid):
         list(stages_of([event("COMPLETE", 1, facets=run, job_facets=job, outputs=[odd])]))
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("s3://lake/a/b.parquet", ("s3://lake", "a/b.parquet")),
+        ("s3a://key:secret@lake/a?X-Amz-Signature=abc#part", ("s3://lake", "a")),
+        ("gcs://lake/a", ("gs://lake", "a")),
+        ("s3://lake", ("s3://lake", "/")),
+        ("abfss://data@account.dfs.core.windows.net/a/b", ("abfss://data@account.dfs.core.windows.net", "a/b")),
+        ("hdfs://node:8020/a/b", ("hdfs://node:8020", "/a/b")),
+        ("file:///tmp/a.csv", ("file", "/tmp/a.csv")),
+        ("file://host/tmp/a.csv", ("file://host", "/tmp/a.csv")),
+        ("/tmp/a.csv", ("file", "/tmp/a.csv")),
+        ("postgresql://user:secret@db:5432/shop/public/orders", ("postgres://db:5432", "shop.public.orders")),
+        ("bigquery://project/sales/orders", ("bigquery", "project.sales.orders")),
+        ("https://user@example.com/a?token=abc", ("https://example.com", "/a")),
+        ("a.csv", None),
+        ("wine: the data", None),
+        ("://", None),
+        ("http://[broken", None),
+        ("", None),
+    ],
+)
+def test_a_place_has_the_name_that_openlineage_gives_it(uri: str, named: Any) -> None:
+    """So other tools name the same place the same; credentials and queries are no part of a name."""
+    assert location(uri) == named
+
+
+def own(name: str, version: str | None = None) -> dict[str, Any]:
+    """A node of the graph, as events name it."""
+    return dataset(name, "arangopipe", **({"version": {"datasetVersion": version}} if version else {}))
+
+
+def test_data_of_our_namespace_are_the_stored_nodes() -> None:
+    """A run of others is linked to the nodes of the graph that it names, and makes none; others are passed over."""
+    given = {
+        "inputs": [own("dataset/bottles", "1"), own("featureset/a/b"), own("model/forest"), own("project/wine")],
+        "outputs": [own("dataset/bottles"), own("model/forest"), own("dataset/"), own("nothing")],
+    }
+    [stage] = stages_of([event("COMPLETE", 1, **given)])
+    assert [node.type.kind for node in stage.nodes] == ["Run"]
+    assert sorted((edge.type.name, *edge.tokens) for edge in stage.edges) == [
+        ("run_datasets", stage.nodes[0].id, f"datasets/{key_of('Dataset', ['bottles', '1'])}"),
+        ("run_featuresets", stage.nodes[0].id, "featuresets?a/b"),
+        ("run_models", "models?forest", stage.nodes[0].id),
+        ("run_outputs", stage.nodes[0].id, "datasets?bottles"),
+    ]
+
+
+@pytest.mark.parametrize("facet", [{}, {"node": None}, {"node": {"kind": "Run", "_id": "run/x"}}, {"node": "odd"}])
+def test_what_our_operators_told_is_left_out_where_the_graph_has_it(facet: Any) -> None:
+    """An event with our facet and no data of others makes no run."""
+    assert told([event("COMPLETE", 1, facets={FACET: facet}, outputs=[own("dataset/bottles")])]) == []
+
+
+def test_what_our_run_produced_elsewhere_is_its_own() -> None:
+    """The run is the stored one, and only the data of others is added; a node that is no run is none of it."""
+    given = {"outputs": [dataset("a", "s3://models"), own("model/forest")]}
+    [stage] = stages_of([event("COMPLETE", 1, facets={FACET: {"node": {"kind": "Run", "_id": "run/x"}}}, **given)])
+    assert [(node.type.kind, node.content["name"]) for node in stage.nodes] == [("Dataset", "s3://models/a")]
+    assert [edge.tokens for edge in stage.edges] == [("run/x", stage.nodes[0].id)]
+    assert told([event("COMPLETE", 1, facets={FACET: {"node": {"kind": "Run", "_id": "odd/x"}}}, **given)]) == []

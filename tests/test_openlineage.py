@@ -111,3 +111,12 @@ def test_what_is_no_event_is_refused_and_nothing_written(store: Any) -> None:
     with pytest.raises(Invalid, match="event 2"):
         record(store, [START, {"eventType": "START"}])
     assert store.db.collection("run").count() == 0
+
+
+def test_the_run_of_another_tool_reads_our_node(store: Any) -> None:
+    """A run that names a node of the graph is linked to its newest version; one that is not stored is left out."""
+    ref = store.write(stages.register_dataset("bottles", version="1"))
+    names = ("dataset/bottles", "dataset/unknown")
+    record(store, [event("COMPLETE", 1, inputs=[dataset(name, "arangopipe") for name in names])])
+    assert [node["_id"] for node in store.lineage(ref, direction="downstream")["nodes"]][1:] != []
+    assert (store.counts()["datasets"], store.counts()["run_datasets"]) == (1, 1)

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import dump
+from conftest import dump, provisioned
 from socket_server import serving
 from test_connection import url_of
 
 from arangopipe_ops import current_run, stages
-from arangopipe_ops.admin import provision
 from arangopipe_ops.capture import ORCHESTRATORS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Invalid, NotFound, Unavailable
@@ -29,7 +28,8 @@ from arangopipe_ops.store.run import MAX_MESSAGE, MAX_PRODUCTS, MAX_TRACEBACK, R
 from arangopipe_ops.store.series import MAX_ALL_POINTS, MAX_POINTS, Metrics
 
 
-def write_models(store: Store) -> None:
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     store.write(stages.register_project("wine"))
     store.write(stages.register_model("forest", project="wine"))
     store.write(stages.register_dataset("data", uri="s3://lake/1"))
@@ -37,13 +37,12 @@ def write_models(store: Store) -> None:
 
 
 @pytest.fixture
-def graph(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+def graph(filled_by: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store with something to run, outside of any orchestrator."""
     for system in ORCHESTRATORS:
         for variable in (system.sign, *system.ids.values()):
             monkeypatch.delenv(variable, raising=False)
-    write_models(store)
-    return store
+    return Store(filled_by(fill))
 
 
 def metrics_of(store: Store, run: Run) -> dict[str, Any]:
@@ -212,11 +211,8 @@ def test_without_a_beginning_nothing_runs(graph: Store) -> None:
 def served(tmp_path: Path) -> Iterator[Any]:
     """A database behind a socket, which can be ended, and a store on it."""
     with serving(tmp_path / "served.db") as server:
-        db = connect(url_of(server.address), timeout=0.3)
-        provision(db)
-        store = Store(db)
-        write_models(store)
-        yield server, store
+        fill(url_of(server.address))
+        yield server, Store(connect(url_of(server.address), timeout=1))
 
 
 def test_the_bodys_error_wins_over_the_databases(served: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,6 +251,95 @@ def test_an_end_that_failed_can_be_written_later(served: Any) -> None:
     run.flush()
     assert store.get(run.ref)["status"] == "completed"
     assert metrics_of(store, run)["accuracy"] == 0.9
+
+
+def refused(server: Any) -> Any:
+    """End the database for what follows."""
+    server.faults.extend(["refuse"] * 1000)
+
+
+def test_with_warn_the_body_runs_without_a_database(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing can be recorded: all that the body calls is harmless, it ends well, and warnings name what is lost."""
+    server, store = served
+    refused(server)
+    with store.run("r1", model="forest", on_metadata_error="warn") as run:
+        assert (current_run(), run.run_id) == (run, "r1")
+        run.log_params(trees=10)
+        run.log_metrics(loss=0.5, step=1)
+        run.set(owner="ann")
+        run.produced("s3://m")
+        run.use(dataset="data")
+        run.flush()
+    server.faults.clear()
+    assert (run.status, run.is_recorded) == ("completed", False)
+    assert store.counts()["run"] == 0
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.partition(" of run 'r1'. Unavailable")[0] for text in warned] == [
+        f"Not recorded: {what}" for what in ("beginning", "state", "end")
+    ]
+
+
+def test_with_warn_a_database_that_comes_back_misses_nothing(served: Any) -> None:
+    """A run whose beginning could not be recorded is whole at its end, with its links and its true start."""
+    server, store = served
+    refused(server)
+    with store.run("r1", model="forest", featureset="all", params={"trees": 10}, on_metadata_error="warn") as run:
+        run.use(dataset="data")
+        run.log_metrics(accuracy=0.9)
+        time.sleep(0.01)
+        server.faults.clear()
+    assert run.is_recorded
+    found = store.get(run.ref)
+    assert (found["status"], found["start"] < found["end"]) == ("completed", True)
+    assert (params_of(store, run)["trees"], metrics_of(store, run)["accuracy"]) == (10, 0.9)
+    assert [len(linked(store, edge)) for edge in ("run_models", "run_datasets", "run_featuresets")] == [1, 1, 1]
+
+
+def test_with_warn_only_the_end_may_be_lost(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose end could not be recorded is no error, and says that the graph does not know how it ended."""
+    server, store = served
+    with store.run("r1", model="forest", on_metadata_error="warn") as run:
+        refused(server)
+    server.faults.clear()
+    assert not run.is_recorded
+    assert store.get(run.ref)["status"] == "running"
+    assert "Not recorded: end of run 'r1'. Unavailable" in caplog.text
+
+
+def test_with_warn_what_cannot_be_stored_is_left_out(graph: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """A value that no database takes, and data that nobody registered, cost the run nothing but themselves."""
+    given: dict[str, Any] = {"model": "forest", "params": {"trees": float("nan")}, "on_metadata_error": "warn"}
+    with graph.run("r1", **given) as run:
+        run.log_params(depth=3)
+        run.log_params(rate=float("inf"))
+        run.log_metrics(accuracy=0.9)
+        run.use(dataset="nothing")
+    assert run.is_recorded
+    assert graph.get(run.ref)["status"] == "completed"
+    assert {"trees", "rate"}.isdisjoint(params_of(graph, run))
+    assert (params_of(graph, run)["depth"], metrics_of(graph, run)["accuracy"]) == (3, 0.9)
+    assert [text in caplog.text for text in ("parameters of run 'r1'", "data of run 'r1'")] == [True, True]
+
+
+def test_with_warn_a_model_that_is_not_there_stops_nothing(graph: Store) -> None:
+    """The body runs, and nothing is recorded of it."""
+    with graph.run("r1", model="nobody", on_metadata_error="warn") as run:
+        done = True
+    assert (done, run.is_recorded, graph.counts()["run"]) == (True, False, 0)
+
+
+def test_with_warn_the_bodys_own_error_goes_on(served: Any) -> None:
+    """Whatever becomes of the record, what the body raises is raised; also an error of this library."""
+    server, store = served
+    refused(server)
+
+    def body() -> None:
+        with store.run("r1", model="forest", on_metadata_error="warn"):
+            raise Unavailable("of the body")
+
+    with pytest.raises(Unavailable, match="of the body"):
+        body()
+    server.faults.clear()
 
 
 def test_a_lost_answer_changes_nothing(served: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import provisioned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,9 +28,8 @@ def pages(store: Store, **search: Any) -> Iterator[Any]:
         yield page
 
 
-@pytest.fixture
-def data(store: Store) -> Store:
-    """Data sets whose attributes differ in kind, in order of registration."""
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     for name, attributes in (
         ("a", {"rows": 1, "uri": "s3://lake/a", "stats": {"mean": 1.5}}),
         ("b", {"rows": 20, "uri": "s3://lake/b", "stats": {"mean": 2.5}, "tags": ["gold", "eu"]}),
@@ -38,7 +38,12 @@ def data(store: Store) -> Store:
         ("e", {"flag": False, "when": "2026-03-01T00:00:00.000Z", "tags": ["eu"], "shape": {"x": 1}}),
     ):
         store.write(stages.register_dataset(name, **attributes))
-    return store
+
+
+@pytest.fixture
+def data(filled_by: Any) -> Store:
+    """Data sets whose attributes differ in kind, in order of registration."""
+    return Store(filled_by(fill))
 
 
 @pytest.mark.parametrize(

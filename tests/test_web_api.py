@@ -1,10 +1,14 @@
 """The JSON API: every route, what it costs, and a problem document for everything that goes wrong."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Requests, provisioned
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from arangopipe_ops.admin import provision
@@ -22,12 +26,13 @@ TOKEN = "the token"
 class Api:
     """A signed-in client of the API on a file, which knows what it asked of the database."""
 
-    def __init__(self, url: str, requests_of: Any) -> None:
-        self.access = FileAccess(url, token=TOKEN)
+    def __init__(self, url: str) -> None:
+        app = application()
+        self.access = app.state.access = FileAccess(url, token=TOKEN)
         self.store = self.access.store(TOKEN)
-        self.client = TestClient(create_app(self.access), raise_server_exceptions=False)
-        self.requests = requests_of(self.store.db)
-        self.document = self.client.app.openapi()  # type: ignore[attr-defined]
+        self.client = TestClient(app, raise_server_exceptions=False)
+        self.requests = Requests(self.store.db)
+        self.document = app.openapi()
 
     def __call__(self, method: str, path: str, *, headers: Any = None, **kwargs: Any) -> Any:
         self.requests.sent.clear()
@@ -53,18 +58,36 @@ class Api:
         return body
 
 
-@pytest.fixture
-def api(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, requests_of: Any) -> Iterator[Api]:
-    monkeypatch.setenv("ARANGOPIPE_EMBEDDED_CLUSTER", "1")
-    return Api(f"embedded://{tmp_path}/graph.db", requests_of)
+@cache
+def application() -> FastAPI:
+    """Return the application, which takes longer to make than to use; each test gives it an access of its own."""
+    return create_app(None)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def wine(api: Api) -> Api:
-    """The same, with a small flow that was registered through it."""
+def fill(url: str) -> None:
+    """Register a small flow through the API."""
+    api = Api(url)
     for what, body in FLOW.items():
         api.told("POST", f"/stages/{what}", 201, json=body)
-    return api
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ARANGOPIPE_EMBEDDED_CLUSTER", "1")
+    return tmp_path / "graph.db"
+
+
+@pytest.fixture
+def api(file: Path, made_once: Any) -> Api:
+    shutil.copyfile(made_once(provisioned), file)
+    return Api(f"embedded://{file}")
+
+
+@pytest.fixture
+def wine(file: Path, made_once: Any) -> Api:
+    """The same, with a small flow that was registered through it."""
+    shutil.copyfile(made_once(fill), file)
+    return Api(f"embedded://{file}")
 
 
 FLOW: dict[str, dict[str, Any]] = {

@@ -29,6 +29,7 @@ def _found(name: str, *modules: str) -> Any:
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
 AirflowFailException: Any = _found("AirflowFailException", *_EXCEPTIONS)
 AirflowNotFoundException: Any = _found("AirflowNotFoundException", *_EXCEPTIONS)
+conf: Any = _found("conf", "airflow.sdk", "airflow.configuration")
 
 
 def no_retry_after(*lasting: type[Exception]) -> "RetryPolicy | None":

@@ -8,37 +8,41 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
-from arangopipe_ops import stages
 from arangopipe_ops.airflow import assets
-from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
 from arangopipe_ops.airflow.operators import (
-    FAIL_ON_LASTING_ERRORS,
     Attributes,
+    MetadataOperator,
     Reference,
     References,
+    RegisterDatasetOperator,
     task_run_id,
 )
-from arangopipe_ops.airflow.templates import ValueTemplates
-from arangopipe_ops.errors import Invalid
+from arangopipe_ops.airflow.operators.metadata import at_hand
+from arangopipe_ops.errors import ArangopipeError, Invalid
 from arangopipe_ops.model import Ref
-from arangopipe_ops.store import OnConflict, Run
+from arangopipe_ops.store import Run
 from arangopipe_ops.store import current_run as get_current_run
+from arangopipe_ops.store.run import Nowhere
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.bases.decorator import TaskDecorator
-    from airflow.sdk.definitions.retry_policy import RetryPolicy
+
+    from arangopipe_ops.store import Store
 
 __all__ = ["arangopipe_dataset_task", "arangopipe_run_task", "get_current_run"]
 
 _FUNCTION = ("op_args", "op_kwargs")
-_SHOWN: dict[str, str] = {"op_args": "py", "op_kwargs": "py"}
+_SHOWN = {"op_args": "py", "op_kwargs": "py"}
 
 
-class _RecordedFunction(ValueTemplates, DecoratedOperator, PythonOperator):
-    """A decorated function, called as `@task` calls it."""
+class _RecordedFunction(MetadataOperator, DecoratedOperator, PythonOperator):
+    """A decorated function, called as `@task` calls it. What it raises goes on, whatever is chosen for metadata."""
 
+    lineage_of_hooks = True
     template_fields_renderers: ClassVar[dict[str, str]] = _SHOWN
+    operator_extra_links = (ArangopipeNodeLink(), ArangopipeLineageLink())
 
     def __init__(
         self,
@@ -46,24 +50,28 @@ class _RecordedFunction(ValueTemplates, DecoratedOperator, PythonOperator):
         python_callable: Callable[..., Any],
         op_args: Collection[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
-        arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
+        show_return_value_in_logs: bool = False,  # it may be data
         **kwargs: Any,
     ) -> None:
         called: dict[str, Any] = {"python_callable": python_callable, "op_args": op_args, "op_kwargs": op_kwargs}
-        quiet = {"show_return_value_in_logs": False}  # it may be data
-        super().__init__(kwargs_to_upstream=called, retry_policy=retry_policy, **called, **{**quiet, **kwargs})
-        self.arangopipe_conn_id = arangopipe_conn_id
+        super().__init__(
+            kwargs_to_upstream=called, show_return_value_in_logs=show_return_value_in_logs, **called, **kwargs
+        )
+
+    def call(self, context: "Context") -> Any:
+        """Return what the function returns."""
+        return DecoratedOperator.execute(self, context)
 
 
 class RunDecoratedOperator(_RecordedFunction):
     """Calls a function inside a run of `Store.run`, and returns the run's Ref."""
 
     custom_operator_name = "@task.arangopipe_run"
+    lineage_outputs = ("model",)
     run_arguments: ClassVar[tuple[str, ...]] = ("model", "dataset", "featureset", "project", "tag", "deployment_tag")
     template_fields: Sequence[str] = (
         *(*_FUNCTION, "run_id", "parameters", "attributes", *run_arguments),
-        "arangopipe_conn_id",
+        *MetadataOperator.template_fields,
     )
 
     def __init__(
@@ -95,60 +103,63 @@ class RunDecoratedOperator(_RecordedFunction):
         self.deployment_tag = deployment_tag
         self.attributes: Any = attributes
 
-    def execute(self, context: "Context") -> Ref:
-        store = ArangopipeHook(self.arangopipe_conn_id).store(context)
-        given = {name: getattr(self, name) for name in self.run_arguments}
-        run_id = self.run_id or task_run_id(context)
-        with store.run(run_id, params=self.parameters, **given, **(self.attributes or {})) as run:
-            if "run" in self.op_kwargs:
-                self.op_kwargs = {**self.op_kwargs, "run": run}
-            _take(run, super().execute(context))
+    def execute(self, context: "Context") -> Ref | None:
+        given = {name: at_hand(getattr(self, name)) for name in self.run_arguments}
+        self.learn(given)
+        run = Run(
+            self._store(context),
+            run_id=self.run_id or task_run_id(context),
+            params=self.parameters,
+            on_metadata_error=self.on_metadata_error,
+            **given,
+            **(self.attributes or {}),
+        )
+        try:
+            self._record_call(run, context)
+        finally:
+            self.learn(run.recorded, run.ref if run.is_recorded else None)
+        if not run.is_recorded:
+            return None
         assets.report(context, self.outlets, run.ref)
         return run.ref
 
+    def _record_call(self, run: Run, context: "Context") -> None:
+        with run:
+            if "run" in self.op_kwargs:
+                self.op_kwargs = {**self.op_kwargs, "run": run}
+            result = self.call(context)
+            with run.forgiving("result"):
+                _take(run, result)
 
-class DatasetDecoratedOperator(_RecordedFunction):
+    def _store(self, context: "Context") -> "Store | Nowhere":
+        try:
+            return self.hook.store(context)
+        except ArangopipeError as error:
+            if self.on_metadata_error == "fail":
+                raise
+            return Nowhere(error)
+
+
+class DatasetDecoratedOperator(_RecordedFunction, RegisterDatasetOperator):
     """Registers the data set that a function returns, and returns its Ref."""
 
     custom_operator_name = "@task.arangopipe_dataset"
-    stage_arguments: ClassVar[tuple[str, ...]] = ("name", "version", "uri", "source", "checksum")
-    template_fields: Sequence[str] = (
-        *(*_FUNCTION, *stage_arguments, "attributes", "on_conflict"),
-        "arangopipe_conn_id",
-    )
+    template_fields = (*RegisterDatasetOperator.template_fields, *_FUNCTION)
+    template_fields_renderers: ClassVar[dict[str, str]] = RegisterDatasetOperator.template_fields_renderers | _SHOWN
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        version: str | None = None,
-        uri: str | None = None,
-        source: str | None = None,
-        checksum: str | None = None,
-        attributes: Attributes | None = None,
-        statistics: bool = True,
-        on_conflict: OnConflict = "revise",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.version = version
-        self.uri = uri
-        self.source = source
-        self.checksum = checksum
-        self.attributes: Any = attributes
+    def __init__(self, *, name: str | None = None, statistics: bool = True, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
         self.statistics = statistics
-        self.on_conflict = on_conflict
 
-    def execute(self, context: "Context") -> Ref:
-        found = _described(super().execute(context), self.statistics)
-        given = {name: getattr(self, name) for name in self.stage_arguments}
-        own = {name: value for name, value in given.items() if value is not None}
-        stage = stages.make(stages.register_dataset, {**found, **(self.attributes or {}), **own}, {})
-        store = ArangopipeHook(self.arangopipe_conn_id).store(context)
-        ref = store.write(stage, on_conflict=self.on_conflict)
-        assets.report(context, self.outlets, ref)
-        return ref
+    def execute(self, context: "Context") -> Ref | None:
+        self._result = self.call(context)
+        return super().execute(context)  # type: ignore[no-any-return]
+
+    def arguments(self, context: "Context") -> dict[str, Any]:
+        found = _described(self._result, self.statistics)
+        for name in self.attributes or ():
+            found.pop(name, None)
+        return found | super().arguments(context)
 
 
 def arangopipe_run_task(
@@ -162,6 +173,8 @@ def arangopipe_run_task(
 
     The arguments are those of `Store.run`, with `parameters` for what Airflow has another `params` for; all are
     templated. `run_id` comes from the DAG run, task and map index, the same for every attempt.
+
+    With `on_metadata_error="warn"` the function runs also where nothing can be recorded; the task then returns None.
     """
     return task_decorator_factory(
         python_callable, multiple_outputs=multiple_outputs, decorated_operator_class=RunDecoratedOperator, **kwargs
@@ -186,19 +199,24 @@ def _take(run: Run, result: Any) -> None:
     """Log what a function returned. Raises Invalid."""
     if result is None:
         return
-    if not isinstance(result, Mapping):
-        raise Invalid("result", f"{result!r} is not a mapping of names to values")
+    _mapping("result", result)
     if not any(isinstance(result.get(name), Mapping) for name in ("params", "metrics")):
         result = {"metrics": result}
     facts = dict(result)
-    run.log_params(facts.pop("params", None) or {})
-    run.log_metrics(facts.pop("metrics", None) or {})
+    run.log_params(_mapping("params", facts.pop("params", None)))
+    run.log_metrics(_mapping("metrics", facts.pop("metrics", None)))
     for product in facts.pop("produced", None) or ():
-        run.produced(**({"uri": product} if isinstance(product, str) else product))
+        run.produced(**({"uri": product} if isinstance(product, str) else _mapping("produced", product)))
     inputs = {name: facts.pop(name) for name in ("dataset", "featureset") if facts.get(name) is not None}
     if inputs:
         run.use(**inputs)
     run.set(**facts)
+
+
+def _mapping(name: str, given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping | None):
+        raise Invalid(name, f"{given!r} is not a mapping of names to values")
+    return given or {}
 
 
 def _described(result: Any, statistics: bool) -> dict[str, Any]:

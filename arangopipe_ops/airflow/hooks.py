@@ -56,20 +56,11 @@ class ArangopipeHook(BaseHook):
         Raises Misconfigured for a connection of another type or with wrong settings, and
         AirflowNotFoundException for a named connection that does not exist.
         """
-        from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect, describe  # they import the driver
+        return self._opened(self._connection())
 
-        connection = self._connection()
-        if connection is None:
-            if not os.environ.get(URL_VARIABLE):
-                # Airflow says "not defined" also when it failed to look: a file is no place to guess then.
-                raise Misconfigured(
-                    f"the connection {self.arangopipe_conn_id} is not defined; define it, or set {URL_VARIABLE} where "
-                    "tasks run, for example to embedded:///path/to/graph.db."
-                )
-            db = connect()
-            self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
-            return db
-        return connect(connection_url(connection), timeout=_timeout(connection) or DEFAULT_TIMEOUT)
+    async def aget_conn(self) -> Any:
+        """Return what `get_conn` returns, for code in an event loop."""
+        return self._opened(await self._aconnection())
 
     def store(self, context: "Context") -> "Store":
         """Return the metadata graph; what is written to it tells which task instance wrote it."""
@@ -77,7 +68,7 @@ class ArangopipeHook(BaseHook):
 
         connection = self._connection()
         spool = connection.extra_dejson.get("spool") if connection is not None else None
-        return Store(self.get_conn(), provenance=provenance(context), spool=spool or None)
+        return Store(self._opened(connection), provenance=provenance(context), spool=spool or None)
 
     def report(self, *, read: Mapping[str, Any] | None = None, written: Mapping[str, Any] | None = None) -> None:
         """Tell Airflow's hook lineage of data: references that were read, by kind, and a Ref that was written.
@@ -116,12 +107,35 @@ class ArangopipeHook(BaseHook):
         return True, f"ArangoDB {version} at {describe(db)}, database {db.name}: the graph {GRAPH} {state}.{rights}"
 
     def _connection(self) -> Connection | None:
-        try:
+        with suppress(*self._expected):
             return self.get_connection(self.arangopipe_conn_id)
-        except compat.AirflowNotFoundException:
-            if self.arangopipe_conn_id != self.default_conn_name:
-                raise
-            return None
+        return None
+
+    async def _aconnection(self) -> Connection | None:
+        with suppress(*self._expected):
+            return await self.aget_connection(self.arangopipe_conn_id)
+        return None
+
+    @property
+    def _expected(self) -> tuple[type[Exception], ...]:
+        """The default connection, and no other, need not be defined."""
+        return (compat.AirflowNotFoundException,) if self.arangopipe_conn_id == self.default_conn_name else ()
+
+    def _opened(self, connection: Connection | None) -> Any:
+        """Return the database of a connection; of none, that of the environment."""
+        from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect, describe  # they import the driver
+
+        if connection is not None:
+            return connect(connection_url(connection), timeout=_timeout(connection) or DEFAULT_TIMEOUT)
+        if not os.environ.get(URL_VARIABLE):
+            # Airflow says "not defined" also when it failed to look: a file is no place to guess then.
+            raise Misconfigured(
+                f"the connection {self.arangopipe_conn_id} is not defined; define it, or set {URL_VARIABLE} where "
+                "tasks run, for example to embedded:///path/to/graph.db."
+            )
+        db = connect()
+        self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
+        return db
 
 
 def connection_url(connection: Connection) -> str:

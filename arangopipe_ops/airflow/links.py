@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import attrs
-from airflow.sdk import BaseOperatorLink, conf
+from airflow.sdk import BaseOperatorLink
+
+from arangopipe_ops.airflow.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

@@ -5,11 +5,15 @@ a task instance is a row of Airflow's database, and waiting for another one woul
 """
 
 import logging
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow.listeners import hookimpl
-from airflow.sdk import conf
+
+from arangopipe_ops.airflow.compat import conf
 
 SECONDS = 5.0
 
@@ -30,36 +34,40 @@ def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
 
 
 def _record(ti: Any, status: str, error: Any) -> None:
-    """Record an outcome, for `SECONDS` at most. Raises nothing: a listener has no business with the task."""
-    try:
+    """Record an outcome, for `SECONDS` at most. Raises nothing: a listener has no business with the task.
+
+    A worker's process executes one task, so there is one thread of ours in it, and nothing to queue.
+    """
+    with _quiet(ti):
         if not conf.getboolean("arangopipe", "record_outcomes", fallback=False) or not _runs_here(ti):
             return
         from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
-        from arangopipe_ops.airflow.outcomes import record_outcome
 
         context = ti.get_template_context()
         # The connection comes over the task's own channel, which is not another thread's to use.
         store = ArangopipeHook(conf.get("arangopipe", "conn_id", fallback=DEFAULT_CONN_ID)).store(context)
-        _for_a_while(lambda: record_outcome(store, context, status, error))
+        thread = threading.Thread(target=_write, args=(store, context, status, error), daemon=True)
+        thread.start()
+        thread.join(SECONDS)
+        if thread.is_alive():
+            _log.warning("the end of %s was not recorded within %s s", ti, SECONDS)
+
+
+def _write(store: Any, context: Any, status: str, error: Any) -> None:
+    from arangopipe_ops.airflow.outcomes import record_outcome
+
+    with _quiet(context["ti"]):
+        record_outcome(store, context, status, error)
+
+
+@contextmanager
+def _quiet(ti: Any) -> Iterator[None]:
+    try:
+        yield
     except Exception as failure:
         _log.warning("the end of %s was not recorded: %s", ti, failure)
 
 
 def _runs_here(ti: Any) -> bool:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # there already, wherever tasks run
-
-    return isinstance(ti, RuntimeTaskInstance)
-
-
-def _for_a_while(work: Any) -> None:
-    def guarded() -> None:
-        try:
-            work()
-        except Exception as failure:
-            _log.warning("the end of a task was not recorded: %s", failure)
-
-    thread = threading.Thread(target=guarded, name="arangopipe-outcome", daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    if thread.is_alive():
-        _log.warning("the end of a task was not recorded within %s s", SECONDS)
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")  # it is loaded wherever tasks run
+    return runner is not None and isinstance(ti, runner.RuntimeTaskInstance)

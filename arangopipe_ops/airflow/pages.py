@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_access_view
-from airflow.sdk import conf
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse
 
 from arangopipe_ops import drawing, errors
+from arangopipe_ops.airflow.compat import conf
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.links import PREFIX
 from arangopipe_ops.model import Lineage

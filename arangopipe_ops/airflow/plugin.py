@@ -6,9 +6,9 @@ Airflow imports this in every process and for every task, so the pages are impor
 import threading
 from typing import Any
 
-from airflow.sdk import conf
 from airflow.sdk.plugins_manager import AirflowPlugin
 
+from arangopipe_ops.airflow.compat import conf
 from arangopipe_ops.airflow.links import PREFIX
 
 

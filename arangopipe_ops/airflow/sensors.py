@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from arangopipe_ops import errors, model
+from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.operators import FAIL_ON_LASTING_ERRORS, Reference
 from arangopipe_ops.airflow.templates import ValueTemplates
@@ -39,7 +40,7 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
         self,
         *,
         arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = compat.conf.getboolean("operators", "default_deferrable", fallback=False),
         retries: int | None = None,
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,
@@ -47,7 +48,7 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
         if retries is None and deferrable:
             retries = DEFERRED_RETRIES
         given: dict[str, Any] = {} if retries is None else {"retries": retries}
-        super().__init__(retry_policy=retry_policy, **given, **kwargs)
+        super().__init__(**compat.policy_argument(retry_policy), **given, **kwargs)
         self.arangopipe_conn_id = arangopipe_conn_id
         self.deferrable = deferrable
 

@@ -6,19 +6,18 @@ database is asked in threads, since its driver is synchronous; the event loop ne
 
 import asyncio
 import operator
-import os
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
-from airflow.sdk import Asset, BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Asset
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from anyio import to_thread
 
 from arangopipe_ops import errors, model
-from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, connection_url
+from arangopipe_ops.airflow import compat
+from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.store import Store
 
@@ -157,18 +156,8 @@ def _value(document: Mapping[str, Any], metric: str) -> Any:
 # --- triggers --------------------------------------------------------------------------------------------
 
 
-async def connected(conn_id: str) -> Store:
-    """Return the graph that a connection leads to, as `ArangopipeHook` does, for code in an event loop."""
-    from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect  # it imports the driver
-
-    try:
-        connection = await BaseHook.aget_connection(conn_id)
-    except AirflowNotFoundException:
-        if conn_id != DEFAULT_CONN_ID or not os.environ.get(URL_VARIABLE):
-            raise
-        return Store(connect())
-    timeout = connection.extra_dejson.get("request_timeout") or DEFAULT_TIMEOUT
-    return Store(connect(connection_url(connection), timeout=float(timeout)))
+async def _store(conn_id: str) -> Store:
+    return Store(await ArangopipeHook(conn_id).aget_conn())
 
 
 async def _in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -205,7 +194,7 @@ class ConditionTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         try:
-            store = await connected(self.arangopipe_conn_id)
+            store = await _store(self.arangopipe_conn_id)
             yield _event({"found": await self._met(store)})
         except ENDING as error:
             yield _event({"error": type(error).__name__, "message": str(error)})
@@ -301,9 +290,9 @@ class NewNodeTrigger(BaseEventTrigger):
         pause = self.poke_interval
         while True:
             try:
-                store = store or await connected(self.arangopipe_conn_id)
+                store = store or await _store(self.arangopipe_conn_id)
                 return store, await _in_thread(look, store, *arguments)
-            except (errors.ArangopipeError, AirflowNotFoundException) as error:
+            except (errors.ArangopipeError, compat.AirflowNotFoundException) as error:
                 store = None
                 self.log.error("Watching %s of %s: %s", self.kind, self.arangopipe_conn_id, error)
             await asyncio.sleep(pause)

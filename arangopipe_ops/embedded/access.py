@@ -7,6 +7,7 @@ those it covers, exactly, and leaves the others as filters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -195,7 +196,7 @@ class Ordered:
         return {
             "type": "IndexNode",
             "collection": self.collection,
-            "indexes": [self.index.definition],
+            "indexes": [deepcopy(self.index.definition)],
             "reverse": self.descending,
         }
 

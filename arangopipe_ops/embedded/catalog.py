@@ -11,6 +11,7 @@ import re
 import sqlite3
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .errors import ArangoError
@@ -27,6 +28,8 @@ PERSISTENT_TYPES = {"persistent", "hash", "skiplist", "ttl"}
 """Index types that are stored as ordered entries here, whatever they are on a server."""
 
 EXPANSION = "[*]"
+KNOWN_INDEXES = 1024
+"""How many definitions are not read again when another part of the catalog has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Catalog:
 def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
     indexes: dict[int, list[Index]] = {}
     for number, owner, text in sqlite.execute("SELECT id, collection, definition FROM indexes ORDER BY id"):
-        indexes.setdefault(owner, []).extend(_indexes(number, json.loads(text)))
+        indexes.setdefault(owner, []).extend(_indexes(number, text))
     numbers = {name: number for number, name in sqlite.execute("SELECT id, name FROM databases ORDER BY id")}
     names = {number: name for name, number in numbers.items()}
     databases: dict[str, dict[str, Collection]] = {name: {} for name in numbers}
@@ -130,11 +133,13 @@ def load(sqlite: sqlite3.Connection, version: int) -> Catalog:
     return Catalog(version, databases, numbers, tuple(expiring), syncing)
 
 
-def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:
+@lru_cache(maxsize=KNOWN_INDEXES)
+def _indexes(number: int, text: str) -> tuple[Index, ...]:
     """The edge index is one index to its users and two in `entries`: `_from` at `n`, `_to` at `-n`."""
+    definition = json.loads(text)
     edge = definition["type"] == "edge"
     ways = ((number, ("_from",)), (-number, ("_to",))) if edge else ((number, tuple(definition["fields"])),)
-    return [
+    return tuple(
         Index(
             way,
             definition["type"],
@@ -146,7 +151,7 @@ def _indexes(number: int, definition: dict[str, Any]) -> list[Index]:
             any(EXPANSION in name for name in fields),
         )
         for way, fields in ways
-    ]
+    )
 
 
 def create_database(sqlite: sqlite3.Connection, catalog: Catalog, name: str) -> None:

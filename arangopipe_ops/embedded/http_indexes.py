@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from typing import Any
 
 from . import catalog
@@ -30,7 +31,7 @@ def _shown_indexes(collection: Collection) -> list[dict[str, Any]]:
 
 def _shown(collection: Collection, index: Index) -> dict[str, Any]:
     estimate = {"selectivityEstimate": 1.0} if index.definition.get("estimates", True) else {}
-    return {"id": f"{collection.name}/{index.id}", **estimate, **index.definition}
+    return {"id": f"{collection.name}/{index.id}", **estimate, **deepcopy(index.definition)}
 
 
 def list_indexes(request: Request) -> Response:

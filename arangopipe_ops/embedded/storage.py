@@ -98,6 +98,10 @@ class Storage:
             expire(transaction)
         return transaction
 
+    def learn(self, catalog: Catalog) -> None:
+        """Take over a catalog that was committed, for the next transactions that begin at its version."""
+        self._catalog = catalog
+
 
 class Transaction:
     """One SQLite transaction; `tick` is the hybrid logical clock that keys and revisions come from."""
@@ -114,6 +118,7 @@ class Transaction:
         self.stamp: Stamp = (catalog.version, before)
         self._storage = storage
         self._write = write
+        self._refreshed: Catalog | None = None
         self._written: set[int] = set()
         self._last_ids: dict[int, int] = {}
 
@@ -123,6 +128,8 @@ class Transaction:
             return
         self.sqlite.execute("UPDATE state SET tick = ?", (self.next_tick(),))
         self.sqlite.execute("COMMIT")
+        if self._refreshed is not None:
+            self._storage.learn(self._refreshed)
         if not self.catalog.syncing.isdisjoint(self._written):
             flush(self._storage.path)
         if self._storage.listener is not None:
@@ -130,7 +137,8 @@ class Transaction:
 
     def refresh(self) -> Catalog:
         """The catalog with what this transaction has changed in it."""
-        self.catalog = catalogs.load(self.sqlite, self.catalog.version)
+        (version,) = self.sqlite.execute("SELECT version FROM state").fetchone()
+        self.catalog = self._refreshed = catalogs.load(self.sqlite, version)
         return self.catalog
 
     # reading

@@ -4,14 +4,33 @@ Events of version 1 and 2 of the specification are taken as plain JSON. Nothing 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import Document, Node, Stage, moment
+from arangopipe_ops.model import Document, Node, Stage, moment, target
 
 SOURCE = "openlineage"
 UNVERSIONED = "unversioned"
+
+NAMESPACE = "arangopipe"
+"""The namespace of nodes of the graph, which are called `kind/name` there."""
+FACET = "arangopipe_metadata"
+"""The run facet by which what our own operators tell is known; `node` in it is the Ref of what one wrote."""
+
+_OWN_EDGES = {
+    ("inputs", "dataset"): "run_datasets",
+    ("inputs", "featureset"): "run_featuresets",
+    ("inputs", "model"): "run_models",
+    ("outputs", "dataset"): "run_outputs",
+}
+"""The edge between a run and a node of the graph that it names, by side and kind."""
+
+_SAME_SCHEME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "postgresql": "postgres"}
+_OBJECT_STORES = {"s3", "gs", "abfs", "abfss", "wasb", "wasbs"}
+_DATABASES = {"postgres", "mysql", "mssql", "redshift", "trino", "snowflake", "oracle", "bigquery"}
 
 _ENDED = {"COMPLETE": "completed", "FAIL": "failed", "ABORT": "aborted"}
 _MAX_TEXT = 8_000
@@ -44,6 +63,26 @@ class _Job:
 
     facts: Document = field(default_factory=dict)
     links: dict[tuple[str, "_Name"], Document] = field(default_factory=dict)
+    own_links: dict[tuple[str, str, str | None], Document] = field(default_factory=dict)
+    """To nodes of the graph, by edge, name and version."""
+    facet: Document | None = None
+    """What an operator of ours told of itself."""
+
+    @property
+    def own_run(self) -> Event | None:
+        """The run of the graph that our operator recorded itself."""
+        node = (self.facet or {}).get("node")
+        if not isinstance(node, Mapping) or node.get("kind") != "Run":
+            return None
+        with suppress(Invalid):
+            return {"_id": f"run/{target('Run', node).key}"}
+        return None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it tells more than the graph has: our own operators do where they meet the data of others."""
+        made = any(edge == "run_outputs" for edge, _, _ in self.own_links)
+        return self.facet is None or bool(self.links and (self.own_run or made))
 
 
 _Name = tuple[str, str]
@@ -57,21 +96,25 @@ def stages_of(events: Iterable[Event]) -> Iterator[Stage]:
     A data set's name is `namespace/name`; without a version facet its version is `unversioned`, because such a
     name means one place, whatever lies there. Write the stages with `on_conflict="revise"`, or, where each knows
     only a part, as `arangopipe_ops.openlineage.record` does. Raises Invalid, naming the event.
+
+    Data sets of our own namespace are the stored nodes, which the stages link to. What our own operators told is
+    left out where the graph has it already.
     """
     jobs: dict[str, _Job] = {}
     datasets: dict[_Name, Document] = {}
     for at, _, event in sorted(_placed(events), key=lambda placed: placed[:2]):
         for side, _, _ in _SIDES:
-            for each in _mappings(event, side):
+            for each in filter(_is_foreign, _mappings(event, side)):
                 datasets.setdefault(_named(each), {}).update(_dataset(each))
-        if "dataset" in event:
+        if "dataset" in event and _is_foreign(event["dataset"]):
             datasets.setdefault(_named(event["dataset"]), {}).update(_dataset(event["dataset"]))
         if "run" in event:
             _learn(jobs.setdefault(event["run"]["runId"], _Job()), event, at)
     told = set()
     for run_id, job in jobs.items():
         told |= {name for _, name in job.links}
-        yield _stage(run_id, job, datasets)
+        if job.is_news:
+            yield _stage(run_id, job, datasets)
     for name in [name for name in datasets if name not in told]:
         stage = Stage()
         _add_dataset(stage, name, datasets[name])
@@ -144,14 +187,20 @@ def _learn(job: _Job, event: Event, at: str) -> None:
     """Take what an event tells of its run; events come in the order of their times."""
     kind = str(event.get("eventType") or "").upper()
     job.facts |= _run(event)
+    facet = _facets(event["run"]).get(FACET)
+    if isinstance(facet, Mapping):
+        job.facet = {**(job.facet or {}), **_given(facet)}
     if kind == "START":
         job.facts.setdefault("start", at)
     if kind in _ENDED:
         job.facts |= {"status": _ENDED[kind], "end": at}
     for side, edge, facts in _SIDES:
         for each in _mappings(event, side):
-            link = job.links.setdefault((edge, _named(each)), {})
-            link |= _statistics(each, facts) | _columns(each)
+            if _is_foreign(each):
+                link = job.links.setdefault((edge, _named(each)), {})
+                link |= _statistics(each, facts) | _columns(each)
+            elif own := _own_link(side, each):
+                job.own_links.setdefault(own, {}).update(_statistics(each, facts))
 
 
 def _run(event: Event) -> Document:
@@ -220,13 +269,56 @@ def _named(each: Event) -> _Name:
     return _joined(each), str(version) if version else UNVERSIONED
 
 
+def location(uri: str) -> _Name | None:
+    """Return the namespace and the name by which OpenLineage knows a place, without credentials; None if it is none."""
+    if uri.startswith("/"):
+        return "file", uri
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    if "://" not in uri or not parts.scheme or not (parts.netloc or parts.path.strip("/")):
+        return None
+    scheme = _SAME_SCHEME.get(parts.scheme.lower(), parts.scheme.lower())
+    # Of Azure's stores the container stands where others have a user.
+    host = parts.netloc if scheme.startswith(("abfs", "wasb")) else parts.netloc.rpartition("@")[2]
+    if scheme == "bigquery":
+        return scheme, _dotted(f"{host}{parts.path}")
+    if scheme in _DATABASES:
+        return f"{scheme}://{host}", _dotted(parts.path)
+    path = parts.path.lstrip("/") if scheme in _OBJECT_STORES else parts.path
+    return f"{scheme}://{host}" if host else scheme, path or "/"
+
+
+def _dotted(path: str) -> str:
+    return ".".join(part for part in path.split("/") if part) or "/"
+
+
+def _is_foreign(each: Event) -> bool:
+    return each.get("namespace") != NAMESPACE
+
+
+def _own_link(side: str, each: Event) -> tuple[str, str, str | None] | None:
+    """Return edge, name and version of a node of the graph; None where no edge leads there."""
+    kind, _, name = str(each["name"]).partition("/")
+    version = _inside(_facets(each), "version", "datasetVersion")
+    edge = _OWN_EDGES.get((side, kind))
+    return (edge, name, str(version) if version else None) if edge and name else None
+
+
 # --- what is written ------------------------------------------------------------------------------------
 
 
 def _stage(run_id: str, job: _Job, datasets: Mapping[_Name, Document]) -> Stage:
     stage = Stage()
     stage.origin = f"run {run_id}"
-    run = stage.add("Run", {"status": "running", **job.facts, "run_id": run_id, "source": SOURCE})
+    run: Any = job.own_run
+    if run is None:
+        run = stage.add("Run", {"status": "running", **job.facts, "run_id": run_id, "source": SOURCE})
+        for (edge, known, version), facts in job.own_links.items():
+            node = {"name": known, "version": version}
+            source, sink = (run, node) if stage.schema.edge(edge).source == "Run" else (node, run)
+            stage.link(edge, source, sink, facts)
     for (edge, name), facts in job.links.items():
         stage.link(edge, run, _add_dataset(stage, name, datasets[name]), facts)
     return stage

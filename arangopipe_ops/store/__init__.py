@@ -1,13 +1,11 @@
 """Read and write the metadata graph: every write is one request that carries one AQL statement."""
 
-import getpass
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from arangopipe_ops import model
@@ -40,13 +38,22 @@ from arangopipe_ops.store.execution import answered, contended, driver_errors, e
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
-from arangopipe_ops.store.revision import Change, revision_text
-from arangopipe_ops.store.run import Run, current_run
+from arangopipe_ops.store.revision import Change, changed, revision_text
+from arangopipe_ops.store.run import OnMetadataError, Run, current_run
 from arangopipe_ops.store.search import Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
-from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, counts_text, look_up
-from arangopipe_ops.store.transfer import Loaded, Reader, export, load_text
-from arangopipe_ops.store.writing import Groups, conflict, ref_of, refuse, write_text
+from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, check_found, collection_of, counts_text, id_of, look_up
+from arangopipe_ops.store.transfer import Loaded, Reader, check_types, export, lacking, load_text
+from arangopipe_ops.store.writing import (
+    Groups,
+    OnConflict,
+    check_policy,
+    conflict,
+    ref_of,
+    refuse,
+    this_process,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -68,8 +75,6 @@ __all__ = [
     "current_run",
     "driver_errors",
 ]
-
-OnConflict = Literal["fail", "keep", "revise"]
 
 
 class Store:
@@ -98,7 +103,7 @@ class Store:
         self.db = db
         self.patience = patience
         self.schema = schema or SCHEMA
-        self.provenance = model.canonical(_this_process() | dict(provenance or {}), "provenance")
+        self.provenance = model.canonical(this_process() | dict(provenance or {}), "provenance")
         self._fixed = schema is not None
         self._spool = Spool(spool) if spool is not None else None
 
@@ -123,7 +128,7 @@ class Store:
         The database is not asked if only `types`, of nodes or edges, are needed and they are known.
         """
         if not types or not all(self.schema.has(name) or name in self.schema.edges for name in types):
-            self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+            self._ask_types()
         return Stage(self.schema)
 
     def write(self, stage: Stage, *, on_conflict: OnConflict = "fail", reason: str | None = None) -> Ref:
@@ -139,8 +144,8 @@ class Store:
         refused (`fail`), left as it is (`keep`), or replaced with the old content kept in the audit (`revise`).
         `reason` is kept in the audit too. Raises NotFound for an edge that leads nowhere, Conflict, Unavailable.
         """
-        _policy(on_conflict)
-        if self._spool is not None and not self._caught_up(self._spool):
+        check_policy(on_conflict)
+        if self._spool is not None and not self._spool.caught_up(self._write_record):
             return self._put_by(self._spool, stage, on_conflict, reason)
         try:
             verbs = self._send(stage, on_conflict, self._entry(reason))
@@ -168,7 +173,7 @@ class Store:
         was written; to know that costs a request for each batch, which without `resume` is not made. Raises what
         `write_all` raises.
         """
-        _policy(on_conflict)
+        check_policy(on_conflict)
         if batch < 1:
             raise Invalid("batch", f"{batch} is not a number of nodes")
         total = len(stages) if isinstance(stages, Sized) else None
@@ -208,11 +213,13 @@ class Store:
         project: model.Reference | None = None,
         tag: str | None = None,
         deployment_tag: str | None = None,
+        on_metadata_error: OnMetadataError = "fail",
         **attributes: Any,
     ) -> Run:
         """Return a run to use in a `with` statement: it is recorded when it begins and when it ends (docs/runs.md).
 
-        Without `run_id` it has the orchestrator's, the same for every attempt, or else a unique one.
+        Without `run_id` it has the orchestrator's, the same for every attempt, or else a unique one. With
+        `on_metadata_error="warn"` the body runs also where nothing can be recorded.
         """
         known = {"project": project, "tag": tag, "deployment_tag": deployment_tag}
         return Run(
@@ -222,6 +229,7 @@ class Store:
             dataset=dataset,
             featureset=featureset,
             params=params,
+            on_metadata_error=on_metadata_error,
             **known,
             **attributes,
         )
@@ -269,7 +277,7 @@ class Store:
         target = self._target(reference, kind)
         found = self._look_up(target)
         answer = self._of_all_kinds(lambda schema: plan_text(schema, schema.node(target.collection)), **found)
-        _found(answer["found"], target)
+        check_found(answer["found"], target)
         return deletion(answer, self.schema)
 
     def delete(self, plan: Deletion, *, reason: str | None = None) -> None:
@@ -285,7 +293,7 @@ class Store:
         text, binds = delete_text(self.schema, self.schema.node(target.collection))
         binds |= self._look_up(target) | self._entry(reason) | {"expected": plan["expected"]}
         [answer] = self.query(text, binds)
-        _found(answer["found"], target)
+        check_found(answer["found"], target)
         if not answer["removed"]:
             raise Conflict(plan["removes"][0], [], "or what hangs on it has changed since the plan; make a new plan")
 
@@ -299,7 +307,7 @@ class Store:
         target = self._target(reference, kind)
         text, binds = f"RETURN {LOOK_UP}", self._look_up(target)
         if as_of is not None:
-            text, binds = AS_OF, binds | {"@audit": AUDIT, "id": _id(target), "at": model.moment(as_of, "as_of")}
+            text, binds = AS_OF, binds | {"@audit": AUDIT, "id": id_of(target), "at": model.moment(as_of, "as_of")}
         [found] = self.query(text, binds)
         if found is None:
             raise NotFound([f"{target} as of {binds['at']}" if as_of is not None else str(target)])
@@ -365,7 +373,7 @@ class Store:
             raise Invalid("depth", f"{depth} is not a number of edges")
         found = self._look_up(target)
         answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
-        _found(answer["start"], target)
+        check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
         return lineage_of(answer, self.schema, wanted)
 
@@ -378,23 +386,20 @@ class Store:
         target = self._target(reference, kind)
         found = self._look_up(target)
         answer = self._of_all_kinds(lambda schema: impact_text(schema), **found, depth=100)
-        _found(answer["start"], target)
+        check_found(answer["start"], target)
         return lineage_of(answer, self.schema, set(self.schema.nodes))["nodes"][1:]
 
     def compare(self, runs: Sequence[Any]) -> Comparison:
         """Return runs side by side: parameters, metrics, data, and what else the runs tell of themselves."""
         targets = [model.target("Run", run, self.schema) for run in runs]
         rows = self.query(COMPARE, {"runs": [{"key": target.key, "name": target.name} for target in targets]})
-        missing = [str(target) for target, row in zip(targets, rows, strict=True) if row["run"] is None]
-        if missing:
-            raise NotFound(missing)
-        return comparison(rows)
+        return comparison(rows, targets)
 
     def reproduce(self, run: Any) -> Reproduction:
         """Return what is needed to execute a run again, and what of it is `missing`. Raises NotFound."""
         target = self._target(run, "Run")
         [answer] = self.query(REPRODUCE, self._look_up(target))
-        _found(answer["run"], target)
+        check_found(answer["run"], target)
         return reproduction(answer)
 
     def history(self, reference: Any, kind: str | None = None, *, limit: int = 100) -> list[Event]:
@@ -405,7 +410,7 @@ class Store:
         target = self._target(reference, kind)
         if limit < 1:
             raise Invalid("limit", f"{limit} is not a number of writes")
-        binds = self._look_up(target) | {"@audit": AUDIT, "id": _id(target), "limit": limit}
+        binds = self._look_up(target) | {"@audit": AUDIT, "id": id_of(target), "limit": limit}
         [answer] = self.query(HISTORY, binds)
         if answer["found"] is None and not answer["events"]:
             raise NotFound([str(target)])
@@ -417,7 +422,7 @@ class Store:
         What provisioning left in the audit is not part of it. Stop reading for less than a minute at a time: a
         server ends a snapshot that nobody uses.
         """
-        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+        self._ask_types()
         yield from export(self.db, self.schema)
 
     def load(
@@ -436,7 +441,7 @@ class Store:
         Raises Invalid, naming the line, for a file that was cut off or changed, once all before it is written;
         NotProvisioned for types that are missing, Conflict.
         """
-        _policy(on_conflict)
+        check_policy(on_conflict)
         reader = Reader(lines)
         self._prepare(reader.schema, extend)
         loaded, done = Loaded(created=0, revised=0, same=0), 0
@@ -473,13 +478,7 @@ class Store:
             if change == "promote" and contended(error):
                 raise Conflict(str(target), ["active_slot"], "lost against another promotion; look again") from error
             raise
-        _found(answer["found"], target)
-        if answer["refusal"] == "slot":
-            raise Invalid(answer["found"]["_id"], "names no project and environment; register it again with them")
-        if answer["refusal"]:
-            problem = f"is not promoted: the active deployment is not the expected one but {answer['refusal']}"
-            raise Conflict(answer["found"]["_id"], ["active_slot"], problem)
-        return Change(nodes=answer["nodes"][::-1] or [answer["found"]], replaced=answer["replaced"][::-1])
+        return changed(answer, target)
 
     def _send_batch(self, batch: Batch, on_conflict: OnConflict, entry: Document) -> Iterable[str]:
         try:
@@ -487,20 +486,6 @@ class Store:
         except ArangopipeError as error:
             batch.name_stage(error)
             raise
-
-    def _caught_up(self, spool: Spool) -> bool:
-        """Return whether nothing waits to be written first; where the database may be back, write what waits."""
-        if spool.waits:
-            if not spool.is_due:
-                return False
-            try:
-                replay(spool.folder, self._write_record, wait=False)
-            except Unavailable:
-                spool.failed()
-        if spool.waits:
-            return False
-        spool.end_file()
-        return True
 
     def _put_by(self, spool: Spool, stage: Stage, on_conflict: str, reason: str | None) -> list[Ref]:
         spool.keep(stage, on_conflict, reason, self.provenance)
@@ -525,18 +510,11 @@ class Store:
 
     def _prepare(self, wanted: Schema, extend: Callable[[Document], object] | None) -> None:
         """Make sure that the graph has the types of another one."""
-        if (missing := self._lacks(wanted)) and extend is not None:
+        self._ask_types()
+        if extend is not None and lacking(self.schema, wanted):
             extend(model.extension(wanted))
-            missing = self._lacks(wanted)
-        if missing:
-            raise NotProvisioned(
-                f"this database has not the types {', '.join(missing)} of the export. "
-                "Add them with arangopipe_ops.admin.extend, or give load a function that does as `extend`."
-            )
-
-    def _lacks(self, wanted: Schema) -> list[str]:
-        self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
-        return [*(wanted.nodes.keys() - self.schema.nodes.keys()), *(wanted.edges.keys() - self.schema.edges.keys())]
+            self._ask_types()
+        check_types(self.schema, wanted)
 
     def _load(self, collection: str, documents: list[Document], on_conflict: OnConflict) -> list[str]:
         binds = {"@c": collection, "docs": documents, "on_conflict": on_conflict}
@@ -563,12 +541,16 @@ class Store:
             try:
                 [answer] = self.query(text, named | binds | {"@audit": AUDIT})
             except NotProvisioned:  # a kind that was withdrawn meanwhile has no collection
-                if self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0]):
+                if self._ask_types():
                     continue
                 raise
             self._learned(answer["extension"])
             if self.schema == schema:  # another thread may have learned it meanwhile
                 return dict(answer)
+
+    def _ask_types(self) -> bool:
+        """Learn the types that users added to the graph; return whether any were new."""
+        return self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
 
     def _learned(self, extension: Mapping[str, Any] | None) -> bool:
         """Take over the types that users added to the graph; return whether any were new."""
@@ -578,38 +560,12 @@ class Store:
 
     def _type(self, kind: str) -> NodeType:
         if not self.schema.has(kind):
-            self._learned(self.query(f"RETURN {EXTENSION}", {"@audit": AUDIT})[0])
+            self._ask_types()
         return self.schema.node(kind)
 
     def _target(self, reference: Any, kind: str | None) -> Target:
-        if kind is None:
-            text = reference.get("_id") if isinstance(reference, Mapping) else reference
-            kind, slash, _ = str(text).partition("/")
-            if not slash:
-                raise Invalid("kind", f"is needed to look up {reference!r}: it is neither a Ref nor an _id")
-        return model.target(self._type(kind).kind, reference, self.schema)
+        type_ = self._type(collection_of(reference) if kind is None else kind)
+        return model.target(type_.kind, reference, self.schema)
 
     def _look_up(self, target: Target) -> Document:
         return look_up(self.schema.node(target.collection), target)
-
-
-def _policy(on_conflict: str) -> None:
-    if on_conflict not in ("fail", "keep", "revise"):
-        raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
-
-
-def _this_process() -> Document:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's uid without an entry in the password file
-        user = None
-    return {"through": "python", "user": user, "host": socket.gethostname()}
-
-
-def _id(target: Target) -> str | None:
-    return f"{target.collection}/{target.key}" if target.key else None
-
-
-def _found(found: Any, target: Target) -> None:
-    if found is None:
-        raise NotFound([str(target)])

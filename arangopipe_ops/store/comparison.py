@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from arangopipe_ops import model
-from arangopipe_ops.model import ANNOTATIONS, OWN, Document
+from arangopipe_ops.errors import NotFound
+from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Target
 
 COMPARE = """WITH run, models, datasets, featuresets, modelparams, devperf
 FOR r IN @runs
@@ -38,8 +39,11 @@ class Comparison(TypedDict):
     differing: list[str]
 
 
-def comparison(rows: Sequence[Document]) -> Comparison:
-    """Return the comparison that an answer holds."""
+def comparison(rows: Sequence[Document], targets: Sequence[Target]) -> Comparison:
+    """Return the comparison that an answer holds. Raises NotFound, naming each run that is not there."""
+    missing = [str(target) for target, row in zip(targets, rows, strict=True) if row["run"] is None]
+    if missing:
+        raise NotFound(missing)
     parts: dict[str, dict[str, list[Any]]] = {
         "params": _side_by_side([_plain(row["params"]) for row in rows]),
         "metrics": _side_by_side([_plain(row["metrics"]) for row in rows]),

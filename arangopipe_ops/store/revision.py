@@ -2,8 +2,9 @@
 
 from typing import TypedDict
 
-from arangopipe_ops.model import Document
-from arangopipe_ops.store.statements import LOOK_UP, LOOK_UP_ARCHIVED, NOW
+from arangopipe_ops.errors import Conflict, Invalid
+from arangopipe_ops.model import Document, Target
+from arangopipe_ops.store.statements import LOOK_UP, LOOK_UP_ARCHIVED, NOW, check_found
 
 
 class Change(TypedDict):
@@ -67,3 +68,14 @@ def revision_text(change: str) -> str:
     beside, made = CHANGES[change]
     look_up = LOOK_UP_ARCHIVED if change == "restore" else LOOK_UP
     return _REVISE.format(now=NOW, look_up=look_up, beside=beside, made=made)
+
+
+def changed(answer: Document, target: Target) -> Change:
+    """Return the change that an answer tells of. Raises NotFound, Invalid and Conflict."""
+    check_found(answer["found"], target)
+    if answer["refusal"] == "slot":
+        raise Invalid(answer["found"]["_id"], "names no project and environment; register it again with them")
+    if answer["refusal"]:
+        problem = f"is not promoted: the active deployment is not the expected one but {answer['refusal']}"
+        raise Conflict(answer["found"]["_id"], ["active_slot"], problem)
+    return Change(nodes=answer["nodes"][::-1] or [answer["found"]], replaced=answer["replaced"][::-1])

@@ -74,6 +74,20 @@ class Spool:
     def _forked(self) -> None:
         self._turn = threading.Lock()
 
+    def caught_up(self, write: Callable[[Record], None]) -> bool:
+        """Return whether nothing waits to be written first; where the database may be back, `write` what waits."""
+        if self.waits:
+            if not self.is_due:
+                return False
+            try:
+                replay(self.folder, write, wait=False)
+            except Unavailable:
+                self.failed()
+        if self.waits:
+            return False
+        self.end_file()
+        return True
+
     @property
     def waits(self) -> bool:
         """Whether any stage waits in the folder, of this process or another."""

@@ -1,7 +1,9 @@
 """Pieces that several statements share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.model import Document, NodeType, Schema, Target
 
 NOW = "LET now = DATE_ISO8601(DATE_NOW())"
@@ -25,6 +27,26 @@ EXTENSION = 'FIRST(FOR a IN @@audit FILTER a._key == "extension" RETURN KEEP(a, 
 def look_up(type_: NodeType, target: Target) -> Document:
     """Return what `LOOK_UP` binds."""
     return {"@nodes": type_.collection, "key": target.key, "by": type_.name, "name": target.name}
+
+
+def collection_of(reference: Any) -> str:
+    """Return the collection that a Ref or an `_id` names. Raises Invalid for anything else."""
+    text = reference.get("_id") if isinstance(reference, Mapping) else reference
+    collection, slash, _ = str(text).partition("/")
+    if not slash:
+        raise Invalid("kind", f"is needed to look up {reference!r}: it is neither a Ref nor an _id")
+    return collection
+
+
+def id_of(target: Target) -> str | None:
+    """Return the `_id` of a target that is given by its key."""
+    return f"{target.collection}/{target.key}" if target.key else None
+
+
+def check_found(found: Any, target: Target) -> None:
+    """Raise NotFound if an answer has no document for a target."""
+    if found is None:
+        raise NotFound([str(target)])
 
 
 def appended(arguments: Iterable[str]) -> str:

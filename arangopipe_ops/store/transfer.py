@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from arangopipe_ops import model
-from arangopipe_ops.errors import ArangopipeError, Invalid
+from arangopipe_ops.errors import ArangopipeError, Invalid, NotProvisioned
 from arangopipe_ops.model import AUDIT, Document, Schema
 from arangopipe_ops.store.execution import driver_errors
 from arangopipe_ops.store.statements import NOW
@@ -185,3 +185,17 @@ def _invalid(number: int, problem: str) -> Invalid:
 def load_text(collection: str) -> str:
     """Return the statement that loads documents of a collection; what it replaces is filed in the audit."""
     return LOAD + ("" if collection == AUDIT else AUDITED) + ANSWER
+
+
+def lacking(schema: Schema, wanted: Schema) -> list[str]:
+    """Return the types of an export that a graph has not."""
+    return [*(wanted.nodes.keys() - schema.nodes.keys()), *(wanted.edges.keys() - schema.edges.keys())]
+
+
+def check_types(schema: Schema, wanted: Schema) -> None:
+    """Raise NotProvisioned if a graph has not all types of an export."""
+    if missing := lacking(schema, wanted):
+        raise NotProvisioned(
+            f"this database has not the types {', '.join(missing)} of the export. "
+            "Add them with arangopipe_ops.admin.extend, or give load a function that does as `extend`."
+        )

@@ -1,10 +1,12 @@
 """The statement that writes a stage, what it binds, and what its answer means."""
 
+import getpass
+import socket
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from arangopipe_ops.errors import Conflict, NotFound
+from arangopipe_ops.errors import Conflict, Invalid, NotFound
 from arangopipe_ops.model import (
     ANNOTATIONS,
     OWN,
@@ -18,6 +20,23 @@ from arangopipe_ops.model import (
     canonical_text,
 )
 from arangopipe_ops.store.statements import NOW, appended
+
+OnConflict = Literal["fail", "keep", "revise"]
+
+
+def check_policy(on_conflict: str) -> None:
+    """Raise Invalid for what is no `OnConflict`."""
+    if on_conflict not in ("fail", "keep", "revise"):
+        raise Invalid("on_conflict", f"{on_conflict!r} is not fail, keep or revise")
+
+
+def this_process() -> Document:
+    """Return the provenance of what a process writes by itself."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's uid without an entry in the password file
+        user = None
+    return {"through": "python", "user": user, "host": socket.gethostname()}
 
 
 class Shape(NamedTuple):

@@ -104,6 +104,7 @@ class AQLOperator(MetadataOperator):
     its plan first. A statement that writes is executed once for every attempt: let it be safe to repeat.
     """
 
+    lineage_result = False
     template_fields: Sequence[str] = ("query", "bind_vars", *MetadataOperator.template_fields)
     template_ext: Sequence[str] = (".aql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql", "bind_vars": "json"}

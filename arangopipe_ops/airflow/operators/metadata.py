@@ -1,13 +1,14 @@
 """What all operators share: the connection, templates that keep types, retries, errors that need not fail."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow.sdk import BaseOperator, XComArg
 
 from arangopipe_ops import errors, model
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
+from arangopipe_ops.airflow.lineage import TellsLineage
 from arangopipe_ops.airflow.templates import ValueTemplates
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.model import Reference as StoredReference
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
     from arangopipe_ops.store import Store
+    from arangopipe_ops.store.run import OnMetadataError
 
 FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
     errors.Invalid,
@@ -29,13 +31,12 @@ FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
 )
 """Spends no retries on what another attempt cannot cure. None before Airflow 3.3, which has no retry policies."""
 
-OnMetadataError = Literal["fail", "warn"]
 Reference = StoredReference | XComArg
 References = Reference | Sequence[Reference]
 Attributes = Mapping[str, Any] | XComArg
 
 
-class MetadataOperator(ValueTemplates, BaseOperator):
+class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
     """Asks or changes the metadata graph, in `record`, and returns its answer: small, plain JSON.
 
     A failure raises an error of `arangopipe_ops.errors`. With `on_metadata_error="warn"` each of them becomes a
@@ -45,13 +46,14 @@ class MetadataOperator(ValueTemplates, BaseOperator):
     Where the answer is a Ref, it is the `extra` of the events of the task's outlets.
     """
 
+    lineage_result = True
     template_fields: Sequence[str] = ("arangopipe_conn_id",)
 
     def __init__(
         self,
         *,
         arangopipe_conn_id: str = DEFAULT_CONN_ID,
-        on_metadata_error: OnMetadataError = "fail",
+        on_metadata_error: "OnMetadataError" = "fail",
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,
     ) -> None:
@@ -69,13 +71,16 @@ class MetadataOperator(ValueTemplates, BaseOperator):
         raise NotImplementedError
 
     def execute(self, context: "Context") -> Any:
+        self.learn()
         try:
             answer = self.record(self.hook.store(context), context)
         except errors.ArangopipeError as error:
+            self.learned.error = error
             if self.on_metadata_error == "fail":
                 raise
             self.log.warning("Not recorded: %s. %s: %s", self.subject, type(error).__name__, error)
             return None
+        self.learned.answer = answer
         if _is_ref(answer):
             assets.report(context, self.outlets, answer)
         return answer
@@ -84,7 +89,7 @@ class MetadataOperator(ValueTemplates, BaseOperator):
     def subject(self) -> str:
         """What the task is about, in a few words: its operator and the first of its templated arguments."""
         first = self.template_fields[0]
-        return f"{type(self).__name__}({first}={getattr(self, first)!r})"
+        return f"{self.operator_name}({first}={getattr(self, first)!r})"
 
 
 def _is_ref(answer: Any) -> TypeGuard[Ref]:
@@ -110,6 +115,12 @@ def ref_of(document: Document, store: "Store") -> Ref:
         version=document.get("version") if node.versioned else None,
         created=False,
     )
+
+
+def at_hand(value: Any) -> Any:
+    """Return what a mapped task returned as a list. Airflow would fetch it anew whenever somebody looks at it."""
+    lazy = isinstance(value, Sequence) and not isinstance(value, str | list | tuple)
+    return list(value) if lazy else value
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from airflow.sdk import XComArg
 
 from arangopipe_ops import errors, stages
 from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
-from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References
+from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References, at_hand
 from arangopipe_ops.model import Ref, Stage
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class StageOperator(MetadataOperator):
     def record(self, store: "Store", context: "Context") -> Ref:
         arguments = self.arguments(context)
         stage = stages.make(type(self).stage, arguments, self.attributes or {})
+        self.learn({**(self.attributes or {}), **arguments})
         ref = store.write(stage, on_conflict=self.on_conflict)
         read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
         self.hook.report(read=read, written=ref if ref["kind"] in _DATA.values() else None)
@@ -54,7 +55,7 @@ class StageOperator(MetadataOperator):
 
     def arguments(self, context: "Context") -> dict[str, Any]:
         """Return the stage's arguments; those left at None take the stage's defaults."""
-        given = {name: getattr(self, name) for name in self.stage_arguments}
+        given = {name: at_hand(getattr(self, name)) for name in self.stage_arguments}
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -171,6 +172,7 @@ class LogRunOperator(StageOperator):
     """
 
     stage = stages.log_run
+    lineage_outputs = ("model",)
     stage_arguments = (
         "run_id",
         "model",
