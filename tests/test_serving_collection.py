@@ -91,6 +91,7 @@ def test_every_deployment_and_period_gets_a_node(store: Store, tags: list[str]) 
         "same": 0,
         "known": 0,
         "faults": [],
+        "alerts": [],
     }
 
 

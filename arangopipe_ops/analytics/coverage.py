@@ -14,7 +14,7 @@ Chosen = Sequence[str] | Where | None
 STATUSES = ("active", "archived")
 
 # What has no status is of the original Arangopipe, which knew none: it counts as active.
-_SERVING = """WITH deployment, servingperf
+_SERVING = """WITH deployment, servingperf, alert
 RETURN (FOR d IN deployment
   FILTER d.archived == null{chosen}
   LET name = {name}
@@ -27,6 +27,8 @@ RETURN (FOR d IN deployment
     start: d.start,
     created: d.created,
     ended: d.status == "archived" ? d.ended : null,
+    rules: d.alerts,
+    alerts: (FOR a IN alert FILTER a.deployment == d._key AND a.state == "raised" RETURN a.rule),
     first: @first
       ? FIRST(FOR s IN servingperf FILTER s.deployment == d._key SORT s.period_start LIMIT 1 RETURN s.period_start)
       : null
@@ -49,8 +51,8 @@ def serving_deployments(
     """Return the deployments that serve at a time or later, by tag: those of a status, or named by their tags.
 
     Those that are archived count if they ended after `since`. `by` is the attribute that a source knows them by; those
-    without it are left out. With `first` the start of the oldest period that is known comes along. One request. Raises
-    NotFound for a tag that no deployment has, Invalid.
+    without it are left out. `rules` are those of its alerts, `alerts` what is raised. With `first` the start of the
+    oldest period that is known comes along. One request. Raises NotFound for a tag that no deployment has, Invalid.
     """
     binds: Document = {"first": first}
     tags = None if chosen is None or isinstance(chosen, Mapping) else list(chosen)

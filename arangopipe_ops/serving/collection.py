@@ -11,6 +11,7 @@ from arangopipe_ops.analytics.coverage import STATUSES, Chosen, Lack, covered, k
 from arangopipe_ops.errors import ArangopipeError, Invalid, NotFound
 from arangopipe_ops.integrations.source import Fault, Period, Row, instant, redacted
 from arangopipe_ops.model import Stage, moment
+from arangopipe_ops.serving.alerts import AlertChange, evaluate, of_collection, problems
 from arangopipe_ops.serving.faults import FaultRow, Faults
 from arangopipe_ops.serving.sources import Source
 from arangopipe_ops.stages import log_serving_perf
@@ -31,7 +32,8 @@ class Report(TypedDict):
     """What a collection came to.
 
     `periods` and `deployments` it was about; nodes that it `created`, `revised`, or found to be the `same`; figures
-    that were `known` and not asked for (`only_missing`); and the `faults`, none if all is well.
+    that were `known` and not asked for (`only_missing`); the `faults`, none if all is well; and the `alerts` that were
+    raised or cleared.
     """
 
     periods: int
@@ -41,6 +43,7 @@ class Report(TypedDict):
     same: int
     known: int
     faults: list[FaultRow]
+    alerts: list[AlertChange]
 
 
 def collect(
@@ -73,13 +76,14 @@ def collect(
     following = iter(periods)
     chunk = list(islice(following, 1))
     if chunk:
-        collection.choose(chunk[0].start, deployments, statuses)
+        collection.choose(chunk[0], deployments, statuses)
     writing = _Writing(store, on_conflict, reason, collection.faults)
     found = collection.read(chunk, following)
     while rows := list(islice(found, batch)):
         writing.write(rows, batch)
         if progress is not None:
             progress(writing.done, None)
+    alerts = collection.alerts()
     return Report(
         periods=collection.periods,
         deployments=len({each.key for several in collection.monitored for each in several}),
@@ -88,6 +92,7 @@ def collect(
         same=writing.same,
         known=collection.known,
         faults=collection.faults.rows(),
+        alerts=alerts,
     )
 
 
@@ -108,6 +113,8 @@ class Monitored(NamedTuple):
     name: str
     start: str | None
     ended: str | None
+    rules: Any = None
+    alerts: Sequence[str] = ()
 
     def serves_in(self, period: Period) -> bool:
         """Return whether it serves in some of a period."""
@@ -153,17 +160,27 @@ class _Collection:
         self.monitored: list[list[Monitored]] = [[] for _ in sources]
         self.faults = Faults()
         self.periods = self.known = 0
+        self.first: Period | None = None
         self._failures: dict[str, int] = {}
 
-    def choose(self, since: Any, deployments: Chosen, statuses: Sequence[str]) -> None:
-        """Find the deployments of each source."""
-        at = moment(since, "period")
+    def choose(self, first: Period, deployments: Chosen, statuses: Sequence[str]) -> None:
+        """Find the deployments of each source, which serve in the first period or later."""
+        self.first = first
+        at = moment(first.start, "period")
         for several, source in zip(self.monitored, self.sources, strict=True):
             found = serving_deployments(
                 self.store, at, deployments, by=source.by, statuses=statuses, where=source.where
             )
             several += [
-                Monitored(each["key"], each["tag"], each["name"], told_start(each["start"]), each["ended"])
+                Monitored(
+                    each["key"],
+                    each["tag"],
+                    each["name"],
+                    told_start(each["start"]),
+                    each["ended"],
+                    each["rules"],
+                    each["alerts"],
+                )
                 for each in found
             ]
 
@@ -181,6 +198,30 @@ class _Collection:
             for source, monitored in zip(self.sources, self.monitored, strict=True):
                 yield from self._source(source, monitored, chunk)
             chunk = list(islice(following, size))
+
+    def alerts(self) -> list[AlertChange]:
+        """Judge the deployments that have rules, alerts or faults."""
+        if self.first is None:
+            return []
+        several = {each.key: each for monitored in self.monitored for each in monitored}
+        for each in several.values():
+            for problem in problems(each.rules):
+                self.faults.add(each.tag, "alerts", problem, self.first)
+        faults = self.faults.rows()
+        faulty = {row["deployment"] for row in faults}
+        names = {row["source"] for row in faults if row["deployment"] is None}
+        faulty |= {
+            each.tag
+            for source, monitored in zip(self.sources, self.monitored, strict=True)
+            for each in monitored
+            if source.name in names
+        }
+        keys = [each.key for each in several.values() if each.rules or each.alerts or each.tag in faulty]
+        tags = {
+            source.name: [each.tag for each in monitored]
+            for source, monitored in zip(self.sources, self.monitored, strict=True)
+        }
+        return evaluate(self.store, keys, of_collection(tags, faults, moment(self.first.start, "period")))
 
     def _source(self, source: Source, monitored: Sequence[Monitored], chunk: Sequence[Period]) -> Iterator[Figures]:
         asked = {(each.key, period): each for each in monitored for period in chunk if each.serves_in(period)}
