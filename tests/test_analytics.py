@@ -97,7 +97,7 @@ def test_an_unknown_name_is_said(demo: Store, question: str, argument: str) -> N
         ("best-run", {"limit": 0}, "limit"),
         ("best-run", {"since": "last year"}, "since"),
         ("best-run", {"where": {"status": {"~": 1}}}, "where.status"),
-        ("serving", {"every": "hour"}, "every"),
+        ("serving", {"every": "fortnight"}, "every"),
         ("serving", {"deployment": "x"}, "deployment"),
         ("serving-drift", {"goal": "most"}, "goal"),
     ],

@@ -1,16 +1,20 @@
 """Runs, models and deployments compared, over time too, as the demonstration data was made to say."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from statistics import mean
+from typing import Any
 
 import pytest
 from demonstration import RUNS, TASK, ask, best, demo, iso, of_task
 
 from arangopipe_ops import stages
 from arangopipe_ops.analytics import demo_serving, performance
+from arangopipe_ops.analytics.coverage import covered
 from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
 from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import sure_key
 from arangopipe_ops.store import Store
 
 __all__ = ["demo"]
@@ -107,6 +111,83 @@ def test_weeks_begin_on_monday(store: Store) -> None:
     rows = ask(store, "serving", metric="q", every="week")
     assert [(row["start"], row["n"], row["mean"]) for row in rows] == [("2025-12-22", 1, 28), ("2025-12-29", 3, 30)]
     assert [row["start"] for row in ask(store, "serving", metric="q", every="month")] == ["2025-12-01"]
+
+
+def hourly(store: Store, hours: int) -> list[float]:
+    """Store figures of so many hours from two sources, and return those of the first."""
+    store.write(stages.register_project("p"))
+    store.write(stages.register_model("m", project="p"))
+    store.write(stages.register_deployment("d", project="p", model="m"))
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    values = [(7 * i) % 101 / 10 for i in range(hours)]
+    periods = [(begin + timedelta(hours=i), begin + timedelta(hours=i + 1)) for i in range(hours)]
+    store.write_many(
+        stages.log_serving_perf("d", metrics={"q": q + apart}, period_start=start, period_end=end, source=name)
+        for name, apart in (("first", 0), ("second", 1000))
+        for q, (start, end) in zip(values, periods, strict=True)
+    )
+    return values
+
+
+def test_serving_is_down_sampled_for_charts(store: Store) -> None:
+    """Periods come in at most so many spans, each with its statistics and percentiles, in one request."""
+    values = hourly(store, 240)
+    for points in (1, 7, 100, 240, 1000):
+        rows = ask(store, "serving", metric="q", source="first", points=points, percentiles="25,50,99.9")
+        assert len(rows) <= points
+        assert len(rows) > min(points, 240) / 2
+        place = 0
+        for row in rows:
+            part = values[place : place + row["n"]]
+            assert (row["min"], row["max"]) == (min(part), max(part))
+            assert row["mean"] == pytest.approx(mean(part))
+            ranks = {25: row["p25"], 50: row["p50"], 99.9: row["p99.9"]}
+            assert ranks == {each: pytest.approx(interpolated(part, each)) for each in ranks}
+            place += row["n"]
+        assert place == 240
+    span = {"since": "2026-01-03", "until": "2026-01-05"}
+    assert sum(row["n"] for row in ask(store, "serving", metric="q", source="first", points=5, **span)) == 48
+    assert [row["n"] for row in ask(store, "serving", metric="q", every="hour", **span)] == [2] * 48
+
+
+def interpolated(values: list[float], percentile: float) -> float:
+    """The percentile as the documentation of AQL has it: by rank p / 100 * (n + 1), between neighbours."""
+    ordered, rank = sorted(values), percentile / 100 * (len(values) + 1)
+    if rank < 1 or len(ordered) == 1:
+        return ordered[0]
+    if rank >= len(ordered):
+        return ordered[-1]
+    low = ordered[int(rank) - 1]
+    return low + (rank - int(rank)) * (ordered[int(rank)] - low)
+
+
+@pytest.mark.skipif("ARANGO_URL" in os.environ, reason="reads the statistics of the embedded client")
+def test_a_range_of_serving_costs_what_is_in_it(store: Store, requests_of: Any) -> None:
+    """Serving history of a range is found by the index on deployment and period, and so is what collection knows."""
+    hourly(store, 240)
+    requests = requests_of(store.db)
+    assert len(ask(store, "serving", metric="q", deployment="d", since="2026-01-10T22:00:00Z")) == 2
+    covered(store, [sure_key("Deployment", "d")], "2026-01-10T22:00:00.000Z", "2026-01-11T00:00:00.000Z", "first")
+    for answer in requests.answers:
+        statistics = answer["extra"]["stats"]
+        assert statistics["scannedFull"] == 0
+        assert statistics["scannedIndex"] < 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"points": 0},
+        {"points": 3, "every": "day"},
+        {"percentiles": "0"},
+        {"percentiles": "50,101"},
+        {"percentiles": "x"},
+    ],
+)
+def test_wrong_ways_to_put_periods_together_are_refused(wrong: dict[str, Any]) -> None:
+    """What is no number of points and no percentile, and two ways at once, are Invalid."""
+    with pytest.raises(Invalid):
+        performance.serving(None, "q", **wrong)  # type: ignore[arg-type]
 
 
 def test_serving_drift(demo: Store) -> None:
