@@ -1,64 +1,25 @@
 """Every question answers what the demonstration data was made to say, in one request, whoever wrote the graph."""
 
 import inspect
-import json
 import os
 import tempfile
-import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import pytest
-from conftest import dump, provisioned
+from conftest import dump
+from demonstration import TASK, ask, best, demo, of_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
-from arangopipe_ops.analytics import QUESTIONS, DemoRun, demo_runs, demo_serving, demo_stages, performance
-from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
-from arangopipe_ops.analytics.tasks import sign_test
+from arangopipe_ops.analytics import QUESTIONS, demo_stages
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.store import Store
 
-PROJECTS = 3
-SHAPE = {"seed": 7, "projects": PROJECTS, "periods": 22}
-RUNS = list(demo_runs(**SHAPE))
-TASK = TASKS[0]
-
-
-def ask(store: Store, question: str, **arguments: Any) -> Any:
-    """Put a question, and see that its answer is plain JSON."""
-    answer = QUESTIONS[question](store, **arguments)
-    assert json.loads(json.dumps(answer)) == answer
-    return answer
-
-
-def iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def of_task(task: str) -> list[DemoRun]:
-    return [run for run in RUNS if run.task == task]
-
-
-def best(runs: list[DemoRun]) -> DemoRun:
-    return max((run for run in runs if run.metrics), key=lambda run: run.metrics["accuracy"])
-
-
-def fill(url: str) -> None:
-    store = Store(provisioned(url))
-    for stage in demo_stages(**SHAPE):
-        store.write(stage)
-
-
-@pytest.fixture
-def demo(filled_by: Any) -> Store:
-    return Store(filled_by(fill))
-
+__all__ = ["demo"]
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "techniques": {"task": TASK.task, "metric": "accuracy"},
@@ -136,7 +97,7 @@ def test_an_unknown_name_is_said(demo: Store, question: str, argument: str) -> N
         ("best-run", {"limit": 0}, "limit"),
         ("best-run", {"since": "last year"}, "since"),
         ("best-run", {"where": {"status": {"~": 1}}}, "where.status"),
-        ("serving", {"every": "hour"}, "every"),
+        ("serving", {"every": "fortnight"}, "every"),
         ("serving", {"deployment": "x"}, "deployment"),
         ("serving-drift", {"goal": "most"}, "goal"),
     ],
@@ -166,314 +127,6 @@ def test_every_column_is_documented(demo: Store) -> None:
         row = answer if isinstance(answer, dict) else answer[0]
         said = inspect.getdoc(QUESTIONS[name]) or ""
         assert [column for column in row if column not in said] == [], name
-
-
-# --- what was used
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.project)
-def test_techniques(demo: Store, task: Any) -> None:
-    """Each technique of a task comes with its runs, project, newest run and best metric."""
-    rows = ask(demo, "techniques", task=task.task, metric="accuracy")
-    assert {row["technique"] for row in rows} == set(task.techniques)
-    for row in rows:
-        runs = [run for run in of_task(task.task) if run.technique == row["technique"]]
-        top = best(runs)
-        assert row["models"] == 1
-        assert row["runs"] == len(runs)
-        assert row["projects"] == [task.project]
-        assert row["last_run"] == iso(max(run.start for run in runs))
-        assert (row["best"], row["best_run"]) == (top.metrics["accuracy"], top.run_id)
-
-
-def test_the_best_of_a_technique_can_be_the_least(demo: Store) -> None:
-    """With the goal min the best value is the smallest."""
-    rows = ask(demo, "techniques", task=TASK.task, metric="seconds", goal="min")
-    assert {row["best"] for row in rows} == {min(run.metrics["seconds"] for run in of_task(TASK.task) if run.metrics)}
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.project)
-@pytest.mark.parametrize(
-    ("question", "attribute"), [("transformations", "transformation"), ("selections", "selection")]
-)
-def test_feature_engineering(demo: Store, task: Any, question: str, attribute: str) -> None:
-    """Each transformation and selection method comes with the feature sets, models and runs that used it."""
-    rows = ask(demo, question, task=task.task)
-    wanted = {getattr(run, attribute) for run in of_task(task.task)}
-    assert {row[attribute] for row in rows} == wanted
-    for row in rows:
-        runs = [run for run in of_task(task.task) if getattr(run, attribute) == row[attribute]]
-        assert row["featuresets"] == sorted({run.featureset for run in runs}, key=row["featuresets"].index)
-        assert row["models"] == len({run.model for run in runs})
-        assert row["runs"] == len(runs)
-
-
-def test_datasets_used_in_a_period(demo: Store) -> None:
-    """The data sets of a task in a year are those that its runs of that year read."""
-    inside = [run for run in of_task(TASK.task) if run.start.year == 2024]
-    answer = ask(demo, "datasets-used", task=TASK.task, since="2024-01-01", until=datetime(2025, 1, 1, tzinfo=UTC))
-    assert answer["datasets"] == 1
-    assert answer["versions"] == len({run.version for run in inside})
-    for row in answer["rows"]:
-        runs = [run for run in inside if run.version == row["version"]]
-        assert row["dataset"] == TASK.dataset
-        assert row["runs"] == len(runs)
-        assert row["models"] == sorted({run.model for run in runs})
-        assert (row["first_run"], row["last_run"]) == tuple(iso(f(r.start for r in runs)) for f in (min, max))
-    assert ask(demo, "datasets-used", task=TASK.task, until="2000-01-01")["rows"] == []
-
-
-def test_influence(demo: Store) -> None:
-    """Every data set version and model with a run in common are a row, with the runs and deployments they share."""
-    for chosen in ({}, {"dataset": TASKS[1].dataset}, {"model": RUNS[0].model}):
-        keys = {(run.dataset, run.version, run.model) for run in RUNS}
-        keys = {key for key in keys if chosen in ({}, {"dataset": key[0]}, {"model": key[2]})}
-        rows = ask(demo, "influence", **chosen)
-        assert {(row["dataset"], row["dataset_version"], row["model"]) for row in rows} == keys
-        for row in rows:
-            shared = [r for r in RUNS if (r.dataset, r.version, r.model) == tuple(row[k] for k in ROW)]
-            assert row["runs"] == len(shared)
-            own = [run for run in RUNS if run.project == shared[0].project]
-            tags = {"v1": best([run for run in own if run.version == "1"]), "v2": best(own)}
-            assert row["deployments"] == sum(run in shared for run in tags.values())
-            assert row["active"] == ([f"{own[0].project} v2"] if tags["v2"] in shared else [])
-    assert ask(demo, "influence", dataset=TASK.dataset, model=TASKS[1].task + " by ARIMA") == []
-
-
-ROW = ("dataset", "dataset_version", "model")
-
-
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.project)
-def test_attribute_gain(demo: Store, task: Any) -> None:
-    """The planted gain of an attribute is found, no gain is not called one, and a loss is a loss."""
-    row = ask(demo, "attribute-gain", attribute=task.attribute, dataset=task.dataset, metric="accuracy")
-    pairs: dict[Any, dict[str, float]] = {}
-    for run in of_task(task.task):
-        if run.metrics:
-            key = (run.model, *run.params.values())
-            pairs.setdefault(key, {})[run.version] = run.metrics["accuracy"]
-    gains = [pair["2"] - pair["1"] for pair in pairs.values() if len(pair) == 2]
-    wins = sum(gain > 0 for gain in gains)
-    assert (row["pairs"], row["wins"], row["losses"]) == (len(gains), wins, len(gains) - wins)
-    assert row["mean_gain"] == pytest.approx(mean(gains))
-    assert row["mean_gain"] == pytest.approx(task.gain, abs=2 * NOISE)
-    assert row["deviation"] == pytest.approx(stdev(gains))
-    assert row["effect_size"] == pytest.approx(mean(gains) / stdev(gains))
-    assert row["share_of_wins"] == pytest.approx(wins / len(gains))
-    assert row["p_value"] == pytest.approx(sign_test(wins, len(gains) - wins))
-    assert row["consistent"] is (task.gain > 0)
-    worse = ask(demo, "attribute-gain", attribute=task.attribute, dataset=task.dataset, metric="accuracy", goal="min")
-    assert worse["mean_gain"] == pytest.approx(-mean(gains))
-    assert worse["consistent"] is (task.gain < 0)
-
-
-def test_attribute_gain_pairs_by_the_named_parameters(demo: Store) -> None:
-    """With `same`, only the named parameters make two runs a pair, and several runs of one side count by their mean."""
-    row = ask(
-        demo, "attribute-gain", attribute=TASK.attribute, dataset=TASK.dataset, metric="accuracy", same="depth, seed"
-    )
-    assert row["pairs"] == len({(run.model, run.params["depth"]) for run in of_task(TASK.task)})
-    nothing = ask(demo, "attribute-gain", attribute="unheard of", dataset=TASK.dataset, metric="accuracy")
-    assert (nothing["pairs"], nothing["mean_gain"], nothing["p_value"]) == (0, None, 1.0)
-    assert nothing["consistent"] is False
-
-
-def test_the_sign_test_is_scipys() -> None:
-    """The exact p-value is that of SciPy's binomial test."""
-    stats = pytest.importorskip("scipy.stats")
-    for wins, losses in ((0, 0), (1, 0), (5, 0), (6, 0), (13, 7), (7, 13), (50, 50), (300, 20)):
-        expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-        assert sign_test(wins, losses) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("with_", "without"),
-    [
-        ({"schema": {"a": "int", "b": "int"}}, {"schema": {"a": "int"}}),
-        ({"schema": ["a", "b"]}, {"schema": ["a"]}),
-        ({"columns": [{"name": "a"}, {"name": "b"}]}, {"columns": [{"name": "a"}]}),
-    ],
-)
-def test_an_attribute_is_found_in_each_shape_of_a_schema(store: Store, with_: Any, without: Any) -> None:
-    """Columns may be listed, be keys of a mapping, or be described one by one."""
-    store.write(stages.register_project("p"))
-    store.write(stages.register_model("m", project="p"))
-    for version, shape, value in (("1", without, 1), ("2", with_, 3)):
-        store.write(stages.register_dataset("d", version=version, **shape))
-        read = {"name": "d", "version": version}
-        store.write(stages.log_run(version, model="m", dataset=read, params={"x": 1}, metrics={"q": value}))
-    row = ask(store, "attribute-gain", attribute="b", dataset="d", metric="q")
-    assert (row["pairs"], row["wins"], row["mean_gain"], row["effect_size"]) == (1, 1, 2, None)
-
-
-# --- performance
-
-
-def test_best_run(demo: Store) -> None:
-    """The best run of a project, task, technique or period is the one with the highest metric among its runs."""
-    for chosen, runs in (
-        ({}, RUNS),
-        ({"project": TASK.project}, of_task(TASK.task)),
-        ({"task": TASKS[1].task}, of_task(TASKS[1].task)),
-        ({"technique": "ARIMA"}, [run for run in RUNS if run.technique == "ARIMA"]),
-        ({"until": "2024-01-01"}, [run for run in RUNS if run.start.year < 2024]),
-        ({"where": {"params.depth": {"<": 8}}, "tag": "demo"}, [run for run in RUNS if run.params["depth"] < 8]),
-        ({"where": {"model.technique": "ARIMA"}}, [run for run in RUNS if run.technique == "ARIMA"]),
-    ):
-        [row] = ask(demo, "best-run", metric="accuracy", **chosen)
-        run = best(runs)
-        assert (row["run_id"], row["value"], row["at"]) == (run.run_id, run.metrics["accuracy"], iso(run.start))
-        assert (row["params"], row["metrics"], row["technique"]) == (run.params, run.metrics, run.technique)
-        assert [(d["name"], d["version"]) for d in row["datasets"]] == [(run.dataset, run.version)]
-        assert [(f["name"], f["version"]) for f in row["featuresets"]] == [(run.featureset, run.version)]
-    assert ask(demo, "best-run", metric="accuracy", tag="other") == []
-    assert ask(demo, "best-run", metric="accuracy", status="failed") == []
-    order = sorted((run.metrics["accuracy"] for run in RUNS if run.metrics), reverse=True)
-    rows = ask(demo, "best-run", metric="accuracy", limit=1500)
-    assert [row["value"] for row in rows] == order
-
-
-def test_of_equal_runs_the_newest_is_best(store: Store) -> None:
-    """A tie goes to the newest run, whichever was logged last."""
-    store.write(stages.register_project("p"))
-    store.write(stages.register_model("m", project="p"))
-    for run, start in (("new", "2026-03-01"), ("old", "2026-02-01")):
-        store.write(stages.log_run(run, model="m", metrics={"a": {"b": 0.5}, "text": "0.9"}, start=start))
-    assert [row["run_id"] for row in ask(store, "best-run", metric="a.b", goal="min")] == ["new"]
-    assert ask(store, "best-run", metric="text") == []
-
-
-def test_a_model_at_a_past_time(demo: Store) -> None:
-    """The model's newest run before a time tells how it was trained and how well it did."""
-    own = [run for run in RUNS if run.model == RUNS[0].model]
-    at = own[len(own) // 2].start + timedelta(hours=1)
-    rows = ask(demo, "model-at", model=own[0].model, at=at, limit=3)
-    expected = sorted((run for run in own if run.start <= at), key=lambda run: run.start, reverse=True)[:3]
-    assert [(row["run_id"], row["params"], row["metrics"], row["status"]) for row in rows] == [
-        (run.run_id, run.params, run.metrics, run.status) for run in expected
-    ]
-    assert ask(demo, "model-at", model=own[0].model, at="2000-01-01") == []
-
-
-def test_summary(demo: Store) -> None:
-    """A project's summary counts what the demonstration made for it."""
-    for task in TASKS:
-        runs = of_task(task.task)
-        row = ask(demo, "summary", project=task.project)
-        failed = sum(not run.metrics for run in runs)
-        assert (row["models"], row["model_versions"]) == (len(task.techniques),) * 2
-        assert sorted(row["techniques"]) == sorted(task.techniques)
-        assert (row["datasets"], row["featuresets"]) == (2, 2 * len(task.transformations))
-        assert row["runs_by_status"] == {"completed": len(runs) - failed, "failed": failed}
-        assert (row["runs"], row["last_run"]) == (len(runs), iso(max(run.start for run in runs)))
-        assert row["deployments_by_status"] == {"active": 1, "archived": 1}
-        assert row["last_activity"] >= row["created"]
-
-
-def test_serving_over_time(demo: Store) -> None:
-    """Serving performance comes by period, or put together by year with its statistics."""
-    tag = f"{TASK.project} v2"
-    given = list(demo_serving(best(of_task(TASK.task)).metrics["accuracy"], seed=7))
-    rows = ask(demo, "serving", metric="accuracy", deployment=tag)
-    assert [(r["start"], r["end"], r["mean"], r["n"]) for r in rows] == [
-        (iso(p["period_start"]), iso(p["period_end"]), p["metrics"]["accuracy"], 1) for p in given
-    ]
-    for row in ask(demo, "serving", metric="accuracy", deployment=tag, every="year"):
-        values = [p["metrics"]["accuracy"] for p in given if str(p["period_start"].year) == row["start"][:4]]
-        assert (row["n"], row["min"], row["max"]) == (len(values), min(values), max(values))
-        assert row["mean"] == pytest.approx(mean(values))
-        assert row["min"] <= row["p50"] <= row["p95"] <= row["max"]
-    assert len(ask(demo, "serving", metric="accuracy", deployment=tag, since=END - 2 * PERIOD, until=END)) == 2
-    both = ask(demo, "serving", metric="accuracy", project=TASK.project)
-    assert {row["deployment"] for row in both} == {tag, f"{TASK.project} v1"}
-
-
-def test_weeks_begin_on_monday(store: Store) -> None:
-    """Down-sampling by week puts Monday to Sunday together, across the end of a year."""
-    store.write(stages.register_project("p"))
-    store.write(stages.register_model("m", project="p"))
-    store.write(stages.register_deployment("d", project="p", model="m"))
-    for day in range(28, 32):  # Sunday 28 December 2025 to Wednesday
-        start = datetime(2025, 12, day, tzinfo=UTC)
-        period = {"period_start": start, "period_end": start + timedelta(days=1)}
-        store.write(stages.log_serving_perf("d", metrics={"q": day}, **period))
-    rows = ask(store, "serving", metric="q", every="week")
-    assert [(row["start"], row["n"], row["mean"]) for row in rows] == [("2025-12-22", 1, 28), ("2025-12-29", 3, 30)]
-    assert [row["start"] for row in ask(store, "serving", metric="q", every="month")] == ["2025-12-01"]
-
-
-def test_serving_drift(demo: Store) -> None:
-    """The planted degradation shows: from half of the periods on serving is below development, and it falls."""
-    rows = {row["deployment"]: row for row in ask(demo, "serving-drift", metric="accuracy")}
-    assert rows.keys() == {f"{task.project} {tag}" for task in TASKS for tag in ("v1", "v2")}
-    for task in TASKS:
-        run = best(of_task(task.task))
-        given = list(demo_serving(run.metrics["accuracy"], seed=7))
-        values = [period["metrics"]["accuracy"] for period in given]
-        row = rows[f"{task.project} v2"]
-        assert (row["project"], row["status"], row["run_id"]) == (task.project, "active", run.run_id)
-        assert row["development"] == run.metrics["accuracy"]
-        assert row["serving"] == pytest.approx(mean(values))
-        assert row["difference"] == pytest.approx(mean(values) - run.metrics["accuracy"])
-        assert row["relative"] == pytest.approx(mean(values) / run.metrics["accuracy"] - 1)
-        assert (row["latest"], row["periods"], row["below"]) == (values[-1], 22, 11)
-        assert row["first_below"] == iso(given[11]["period_start"])
-        slope = stats_slope([30.0 * i for i in range(22)], values)
-        assert row["trend"] == pytest.approx(slope)
-        assert row["trend"] < 0
-        assert rows[f"{task.project} v1"]["below"] == 0
-    [later] = ask(demo, "serving-drift", metric="accuracy", deployment=f"{TASK.project} v2", margin=3 * DEGRADATION)
-    assert later["below"] == 8
-    [cost] = ask(demo, "serving-drift", metric="accuracy", deployment=f"{TASK.project} v2", goal="min", margin=NOISE)
-    assert cost["below"] == 0
-
-
-def stats_slope(xs: list[float], ys: list[float]) -> float:
-    over = sum((x - mean(xs)) * (y - mean(ys)) for x, y in zip(xs, ys, strict=True))
-    return over / sum((x - mean(xs)) ** 2 for x in xs)
-
-
-def test_what_was_live(store: Store) -> None:
-    """What was active at a time is told from the audit: after promotions, retirement and deletion."""
-    for project in ("p", "ж"):
-        store.write(stages.register_project(project))
-    store.write(stages.register_model("m", project="p"))
-    times, expected = [now(store)], [[]]
-
-    def then(*live: str) -> None:
-        times.append(now(store))
-        expected.append(sorted(live))
-
-    store.write(stages.log_run("r", model="m", params={}))
-    store.write(stages.register_deployment("one", project="p", model="m", run="r"), reason="first")
-    then("one")
-    store.write(stages.register_deployment("staged", project="p", model="m", environment="staging"))
-    then("one", "staged")
-    store.write(stages.register_deployment("two", project="p", model="m", status="scheduled"))
-    store.write(stages.register_deployment("other", project="ж", model="m"))
-    then("one", "staged", "other")
-    store.promote("two", reason="better")
-    then("two", "staged", "other")
-    store.retire("two")
-    store.delete(store.plan_deletion("two", "Deployment"))
-    then("staged", "other")
-    for at, tags in zip(times, expected, strict=True):
-        assert sorted(row["deployment"] for row in ask(store, "live", at=at)) == tags
-    assert [row["deployment"] for row in ask(store, "live", at=times[3], project="p", environment="production")] == [
-        "one"
-    ]
-    [one] = ask(store, "live", at=times[3], project="p", environment="production")
-    assert (one["run_id"], one["reason"], one["model"]) == ("r", "first", "m")
-    [two] = ask(store, "live", at=times[4], environment="production", project="p")
-    assert (two["deployment"], two["reason"], two["model"]) == ("two", "better", None)
-
-
-def now(store: Store) -> str:
-    """Return the database's clock, in a millisecond of its own."""
-    time.sleep(0.003)
-    [at] = store.query("RETURN DATE_ISO8601(DATE_NOW())")
-    time.sleep(0.003)
-    return str(at)
 
 
 # --- what the original wrote
@@ -657,10 +310,3 @@ def test_archived_models_and_runs_are_left_out(demo: Store) -> None:
     assert row["run_id"] == best([other for other in of_task(TASK.task) if other is not run]).run_id
     demo.archive(run.model, "Model")
     assert run.technique not in {row["technique"] for row in ask(demo, "techniques", task=TASK.task)}
-
-
-def test_down_sampling_knows_what_it_says() -> None:
-    """The message about `every` names each way there is."""
-    with pytest.raises(Invalid) as refused:
-        performance.serving(None, "q", every="x")  # type: ignore[arg-type]
-    assert all(name in str(refused.value) for name in performance.BUCKETS if name)

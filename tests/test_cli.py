@@ -469,16 +469,20 @@ def piped(command: str, folder: Path, **variables: str) -> "subprocess.Completed
     return subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, check=False)
 
 
+def demonstrate(url: str) -> None:
+    assert cli.main(["--url", url, "demo-data"]) == 0
+
+
 @pytest.mark.parametrize(
     "command", ["export", "search --limit 1000 --json", "lineage 'customer care v2' --kind Deployment"]
 )
-def test_a_reader_may_go_away(command: str, tmp_path: Path) -> None:
+def test_a_reader_may_go_away(command: str, made_once: Any, tmp_path: Path) -> None:
     """Output that nobody reads any more ends the command without a word, as in other programs."""
-    assert piped("arangopipe demo-data", tmp_path).returncode == 0
-    done = piped(f"arangopipe {command} | true", tmp_path)
+    done = piped(f"arangopipe {command} | true", tmp_path, ARANGOPIPE_URL=f"embedded://{made_once(demonstrate)}")
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     """Names of any language are printed and exported where the locale knows ASCII alone."""
     assert piped("arangopipe demo-data", tmp_path).returncode == 0
@@ -497,3 +501,67 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
         assert done.returncode == 7
         assert done.stderr.startswith("arangopipe: ")
         assert "Traceback" not in done.stderr
+
+
+SERVING = """
+every = "1d"
+[[sources]]
+type = "files"
+path = "{folder}/figures.csv"
+"""
+
+
+@pytest.fixture
+def serving_file(tmp_path: Path) -> Path:
+    """What to collect, and the figures of two of three days."""
+    (tmp_path / "serving.toml").write_text(SERVING.format(folder=tmp_path))
+    days = "".join(f"d1,2026-02-0{day},0.{day}\n" for day in (1, 3))
+    (tmp_path / "figures.csv").write_text(f"deployment,period_start,f1\n{days}")
+    return tmp_path / "serving.toml"
+
+
+SPAN = ("--since", "2026-02-01", "--until", "2026-02-04")
+
+
+def test_serving_performance_is_collected(registered: Any, serving_file: Path) -> None:
+    """Collecting tells what was written and what was not told; gaps are what is missing, until it is collected."""
+    code, out, _ = registered("collect", str(serving_file), *SPAN)
+    assert code == 1
+    assert out.splitlines()[0] == "3 periods, 1 deployments, 2 created"
+    assert "there are no figures" in out
+    code, out, _ = registered("gaps", *SPAN, "--source", "files", "--json")
+    assert code == 1
+    assert [(gap["period_start"][:10], gap["periods"]) for gap in json.loads(out)] == [("2026-02-02", 1)]
+    figures = serving_file.with_name("figures.csv")
+    figures.write_text(figures.read_text() + "d1,2026-02-02,0.2\n")
+    code, out, _ = registered("collect", str(serving_file), *SPAN, "--only-missing", "--json")
+    report = json.loads(out)
+    assert (code, report["created"], report["known"], report["faults"]) == (0, 1, 2, [])
+    code, out, _ = registered("gaps", *SPAN)
+    assert (code, out) == (0, "no gaps\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("every", "is not TOML"),
+        ("every = 1", "sources: are missing"),
+        ("sources = [{}]", "has no type"),
+        ("shards = 1\nsources = [{type = 'files'}]", "shards: is not one of sources, every, zone"),
+        ("every = 'x'\nsources = [{type = 'files'}]", "'x' is not a length of time"),
+        ("sources = [{type = 'files', path = {env = 'NOWHERE_SET'}}]", "NOWHERE_SET is not set"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(registered: Any, tmp_path: Path, text: str, says: str) -> None:
+    """What is wrong in a file of sources is said by one line, and nothing is collected."""
+    (tmp_path / "wrong.toml").write_text(text)
+    code, out, err = registered("collect", str(tmp_path / "wrong.toml"))
+    assert (code, out) == (1, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_start_needs_an_end(registered: Any, serving_file: Path) -> None:
+    """Periods since a time need to be told until when."""
+    code, _, err = registered("collect", str(serving_file), "--since", "2026-02-01")
+    assert (code, err) == (1, "arangopipe: until: is missing; say --until with --since, or --last\n")

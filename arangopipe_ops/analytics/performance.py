@@ -188,13 +188,15 @@ def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> li
 
 # --- in production
 
-PERIODS = """(FOR x IN deployment_servingperf FILTER x._from == d._id AND x.period_start < @end
+PERIODS = """(FOR span IN @since == null ? [[null, @end]] : [[null, ""], [@since, @end]]
+    FOR x IN deployment_servingperf
+      FILTER x._from == d._id AND x.period_start >= span[0] AND x.period_start < span[1]
       LET s = DOCUMENT(x._to)
       LET at = s.period_start == null ? s.period : s.period_start
       LET value = {value}
       FILTER value != null AND at < @end AND (@since == null OR at >= @since)
       RETURN {{at, until: s.period_end, value}})"""
-# Edges of the original have no period_start, and null is less than any text: the index finds them as well.
+# Edges of the original have no period_start, and null is less than any text: a span of their own finds them.
 
 _CHOSEN: dict[str, str] = {
     "Deployment": "\nLET ids = served[*]._id",
@@ -218,6 +220,7 @@ def _deployments(project: str | None, deployment: str | None, binds: Document) -
 
 BUCKETS: dict[str | None, str] = {
     None: "s.at",
+    "hour": 'CONCAT(LEFT(s.at, 13), ":00:00.000Z")',
     "day": "LEFT(s.at, 10)",
     "week": 'LEFT(DATE_SUBTRACT(LEFT(s.at, 10), (DATE_DAYOFWEEK(LEFT(s.at, 10)) + 6) % 7, "day"), 10)',
     "month": 'CONCAT(LEFT(s.at, 7), "-01")',
@@ -225,25 +228,32 @@ BUCKETS: dict[str | None, str] = {
 }
 """How periods are put together, by their start in UTC; a week begins on Monday."""
 
+_POINT = "FLOOR((DATE_TIMESTAMP(s.at) - begin) / width)"
+"""Which of so many equal spans a period starts in."""
+
+_SPANS = """
+  LET begin = DATE_TIMESTAMP(@since == null ? MIN(periods[*].at) : @since)
+  LET over = DATE_TIMESTAMP(@end == "9999" ? MAX(periods[*].at) : @end)
+  LET width = CEIL((over - begin + 1) / @points)"""
+
 _SERVING = """WITH project, models, deployment, servingperf
 {known}
 RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   LET d = DOCUMENT(id)
   FILTER d != null
-  FOR s IN {periods}
-    COLLECT tag = d.tag, start = {bucket} INTO group = {{value: s.value, until: s.until}}
+  LET periods = {periods}{spans}
+  FOR s IN periods
+    COLLECT tag = d.tag, bucket = {bucket} INTO group = {{at: s.at, value: s.value, until: s.until}}
     LET values = group[*].value
-    RETURN {{
+    RETURN MERGE({{
       deployment: tag,
-      start,
+      start: {start},
       end: MAX(group[*].until),
       n: LENGTH(values),
       mean: AVERAGE(values),
       min: MIN(values),
-      max: MAX(values),
-      p50: PERCENTILE(values, 50, "interpolation"),
-      p95: PERCENTILE(values, 95, "interpolation")
-    }})}}"""
+      max: MAX(values)
+    }}, ZIP(@names, @percentiles[* RETURN PERCENTILE(values, CURRENT, "interpolation")])))}}"""
 
 
 def serving(
@@ -254,23 +264,53 @@ def serving(
     since: str | datetime | None = None,
     until: str | datetime | None = None,
     every: str | None = None,
+    points: int | None = None,
+    source: str | None = None,
+    percentiles: str = "50,95",
 ) -> list[Document]:
     """How did deployments serve over time?
 
     One row per deployment and period, the oldest first: of one `deployment`, those of a `project`, or all; of periods
-    that start from `since` (included) to `until` (not), bare dates being midnight UTC. `every` puts periods together
-    by the day, week (from Monday), month or year in which they start, UTC. `deployment`: its tag; `start`, `end`: of
-    the period, or the start of the day, week, month or year and the end of its last period, UTC; `n`: how
-    many values of the metric; their `mean`, `min`, `max`, `p50` (median) and `p95` (percentiles, interpolated), in the
-    metric's own unit. Raises NotFound for a deployment or project that is not there.
+    that start from `since` (included) to `until` (not), bare dates being midnight UTC; as one `source` tells, or all.
+    `every` puts periods together by the hour, day, week (from Monday), month or year in which they start, UTC; for a
+    chart, `points` puts them together in at most so many equal spans. `deployment`: its tag; `start`, `end`: of the
+    period, or the start of the hour, day, week, month or year, or of the first period in the span, and the end of the
+    last period, UTC; `n`: how many values of the metric; their `mean`, `min`, `max`, and interpolated `percentiles`
+    (numbers with commas): `p50` (median) and `p95`, in the metric's own unit. Raises NotFound for a deployment or
+    project that is not there.
     """
     if every not in BUCKETS:
-        raise Invalid("every", f"{every!r} is not day, week, month or year")
-    binds: Document = _span(since, until)
+        raise Invalid("every", f"{every!r} is not {', '.join(filter(None, BUCKETS))}")
+    if every is not None and points is not None:
+        raise Invalid("points", "is given with every; give one of them")
+    binds: Document = {**_span(since, until), **_percentiles(percentiles)}
     known, found = _deployments(project, deployment, binds)
-    periods = PERIODS.format(value=value_of("s", metric, binds))
-    text = _SERVING.format(known=known, found=found, periods=periods, bucket=BUCKETS[every])
+    value = value_of("s", metric, binds)
+    if source is not None:
+        binds["source"] = source
+        value = f"(s.source == @source ? {value} : null)"
+    if points is not None:
+        binds["points"] = _positive(points, "points")
+    text = _SERVING.format(
+        known=known,
+        found=found,
+        periods=PERIODS.format(value=value),
+        spans=_SPANS if points is not None else "",
+        bucket=BUCKETS[every] if points is None else _POINT,
+        start="bucket" if points is None else "MIN(group[*].at)",
+    )
     return list(ask(store, text, binds, Project=project, Deployment=deployment))
+
+
+def _percentiles(percentiles: str) -> Document:
+    """Return what binds the percentiles and the names of their columns."""
+    try:
+        wanted = [float(each) for each in percentiles.split(",")]
+    except (ValueError, AttributeError):
+        raise Invalid("percentiles", f"{percentiles!r} are not numbers such as 50,99.9") from None
+    if not all(0 < each <= 100 for each in wanted):
+        raise Invalid("percentiles", f"{percentiles!r} are not all above 0 and at most 100")
+    return {"percentiles": wanted, "names": [f"p{each:g}" for each in wanted]}
 
 
 _DRIFT = """WITH project, models, run, modelparams, devperf, deployment, servingperf
@@ -353,9 +393,9 @@ def _span(since: Any, until: Any) -> Document:
     return {"since": times["since"], "end": times["until"] or "9999"}
 
 
-def _positive(limit: int) -> int:
+def _positive(limit: int, name: str = "limit") -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise Invalid("limit", f"{limit!r} is not a number from 1")
+        raise Invalid(name, f"{limit!r} is not a number from 1")
     return limit
 
 

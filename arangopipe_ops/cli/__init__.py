@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from arangopipe_ops import __version__, errors
-from arangopipe_ops.cli import asking, compiling, managing, moving, reading, writing
+from arangopipe_ops.cli import asking, compiling, managing, moving, reading, serving, writing
 from arangopipe_ops.cli.command import Command
 from arangopipe_ops.cli.output import speak_utf8
 from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE
@@ -24,6 +24,7 @@ COMMANDS: Sequence[Command] = (
     *writing.COMMANDS,
     *reading.COMMANDS,
     *asking.COMMANDS,
+    *serving.COMMANDS,
     *moving.COMMANDS,
     *managing.COMMANDS,
 )

@@ -169,6 +169,14 @@ SCHEMA = Schema(
                 name="period_start",
                 indexes=(Index(("deployment", "period_start")),),
             ),
+            NodeType(
+                "Alert",
+                "alert",
+                ("deployment", "rule"),
+                name="rule",
+                shows=("state", "since", "message"),
+                indexes=(Index(("deployment",)),),
+            ),
         )
     },
     edges={
@@ -187,6 +195,7 @@ SCHEMA = Schema(
             EdgeType("deployment_featureset", "Deployment", "Featureset", "to"),
             EdgeType("deployment_servingperf", "Deployment", "ServingPerf", "from", newest="period_start"),
             EdgeType("deployment_run", "Deployment", "Run", "to"),
+            EdgeType("deployment_alert", "Deployment", "Alert", "from"),
         )
     },
 )

@@ -163,13 +163,15 @@ class Store:
         on_conflict: OnConflict = "fail",
         reason: str | None = None,
         batch: int = BATCH_NODES,
+        resume: bool = True,
         progress: Progress | None = None,
     ) -> Summary:
         """Write any number of stages, merged into batches of at most `batch` nodes and 4 MiB, each of them whole.
 
         The graph ends as if they were written one after the other. An error names the stage it is about: nothing
         of that batch is written, those before it are. Starting again with the same input does not send again what
-        was written. Raises what `write_all` raises.
+        was written; to know that costs a request for each batch, which without `resume` is not made. Raises what
+        `write_all` raises.
         """
         check_policy(on_conflict)
         if batch < 1:
@@ -178,7 +180,7 @@ class Store:
         summary = Summary(stages=0, created=0, revised=0, same=0, resumed=0)
         earlier = Earlier(self.query)
         for each in batches(stages, batch):
-            entry = earlier.entry(each, on_conflict)
+            entry = earlier.entry(each, on_conflict) if resume else {}
             if entry is None:
                 summary["resumed"] += len(each.parts)
             else:

@@ -1,0 +1,39 @@
+"""What went wrong in a collection, put together over periods, so that it takes no more room for more of them."""
+
+from typing import TypedDict
+
+from arangopipe_ops.integrations.source import Period
+from arangopipe_ops.model import moment
+
+
+class FaultRow(TypedDict):
+    """What a source could not tell of a deployment (None: of all), in how many periods between which times."""
+
+    deployment: str | None
+    source: str
+    message: str
+    period_start: str
+    period_end: str
+    periods: int
+
+
+class Faults:
+    """The faults of a collection, one for each deployment, source and message."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str | None, str, str], FaultRow] = {}
+
+    def add(self, deployment: str | None, source: str, message: str, period: Period, count: int = 1) -> None:
+        start, end = moment(period.start, "period"), moment(period.end, "period")
+        row = self._found.setdefault(
+            (deployment, source, message),
+            FaultRow(
+                deployment=deployment, source=source, message=message, period_start=start, period_end=end, periods=0
+            ),
+        )
+        row["period_start"], row["period_end"] = min(row["period_start"], start), max(row["period_end"], end)
+        row["periods"] += count
+
+    def rows(self) -> list[FaultRow]:
+        """Return them by source and deployment, those about all deployments first."""
+        return sorted(self._found.values(), key=lambda row: (row["source"], row["deployment"] or "", row["message"]))
