@@ -164,3 +164,15 @@ def test_alerts_cost_no_request_where_there_are_none(store: Store, requests_of: 
     before = len(requests)
     collect(store, DAYS[1:2], [told([0.1, 0.1])])
     assert len(requests) - before == 4
+
+
+def test_alerts_are_facts_of_their_deployment(store: Store) -> None:
+    """Alerts go when their deployment is deleted; its lineage shows the newest one."""
+    deployed(store, {"metric": "accuracy", "threshold": 0.8}, {"metric": "accuracy", "threshold": 0.9, "name": "other"})
+    collect(store, DAYS[:1], [told([0.85])])
+    collect(store, DAYS[1:2], [told([0.85, 0.5])])
+    shown = [node for node in store.lineage("d", kind="Deployment")["nodes"] if node["kind"] == "Alert"]
+    assert [alert["name"] for alert in shown] == ["accuracy limit"]
+    store.retire("d")
+    store.delete(store.plan_deletion("d", "Deployment"))
+    assert store.counts()["alert"] == 0

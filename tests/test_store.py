@@ -406,7 +406,9 @@ def test_a_deployments_lineage_shows_everything_that_matters(store: Store) -> No
         ["Project", "Dataset", "Featureset", "Model", "ModelParams", "DevPerf", "Run", "ServingPerf", "Deployment"]
     )
     assert lineage["nodes"][0]["_id"] == lineage["start"] == flow["deployment"]["_id"]
-    assert sorted(edge["edge"] for edge in lineage["edges"]) == sorted(store.schema.edges.keys() - {"run_outputs"})
+    assert sorted(edge["edge"] for edge in lineage["edges"]) == sorted(
+        store.schema.edges.keys() - {"run_outputs", "deployment_alert"}
+    )
     assert store.lineage("dep r1", kind="Deployment") == lineage
 
 

@@ -195,7 +195,7 @@ SCHEMA = Schema(
             EdgeType("deployment_featureset", "Deployment", "Featureset", "to"),
             EdgeType("deployment_servingperf", "Deployment", "ServingPerf", "from", newest="period_start"),
             EdgeType("deployment_run", "Deployment", "Run", "to"),
-            EdgeType("deployment_alert", "Deployment", "Alert", "from"),
+            EdgeType("deployment_alert", "Deployment", "Alert", "from", newest="since"),
         )
     },
 )

@@ -185,5 +185,5 @@ def _stage(key: str, change: AlertChange) -> Stage:
     stage = Stage()
     facts: dict[str, Any] = {**change, "deployment": key}
     node = stage.add("Alert", {name: value for name, value in facts.items() if value is not None})
-    stage.link("deployment_alert", {"_id": f"deployment/{key}"}, node)
+    stage.link("deployment_alert", {"_id": f"deployment/{key}"}, node, {"since": change["since"]})
     return stage
