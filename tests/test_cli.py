@@ -529,6 +529,7 @@ def test_serving_performance_is_collected(registered: Any, serving_file: Path) -
     assert code == 1
     assert out.splitlines()[0] == "3 periods, 1 deployments, 2 created"
     assert "there are no figures" in out
+    assert "d1          collected from files  raised  2026-02-02" in out
     code, out, _ = registered("gaps", *SPAN, "--source", "files", "--json")
     assert code == 1
     assert [(gap["period_start"][:10], gap["periods"]) for gap in json.loads(out)] == [("2026-02-02", 1)]

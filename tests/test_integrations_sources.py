@@ -20,7 +20,7 @@ from answering_server import Asked, answering
 from sklearn.metrics import accuracy_score, f1_score
 
 from arangopipe_ops import integrations
-from arangopipe_ops.errors import Invalid, Misconfigured
+from arangopipe_ops.errors import ArangopipeError, Invalid, Misconfigured
 from arangopipe_ops.integrations import files, http, python, sql
 from arangopipe_ops.integrations.http import parsed
 from arangopipe_ops.integrations.records import rows
@@ -138,23 +138,52 @@ def test_outcomes_that_arrive_late_revise_the_figures(store: Store, database: st
     assert {name: node[name] for name in expected} == expected
 
 
-def test_one_query_tells_of_all_periods(database: str) -> None:
-    """Figures that the data base has per period come with one query for many deployments and periods."""
-    query = """SELECT deployment, '2026-03-27' AS day, count(*) AS n, avg(prediction) AS mean FROM predictions
-      WHERE time >= :period_start AND time < :period_end GROUP BY deployment"""
-    day = list(periods("2026-03-27", "2026-03-28", "1d"))
-    found = told(list(sql.read(day, NAMES, url=database, query=query, period_start="day")))
-    raw = {name: [p.prediction for p in made() if p.deployment == name and day[0].start <= p.time < day[0].end]
-           for name in NAMES}  # fmt: skip
-    assert found == {(name, day[0]): {"n": len(raw[name]), "mean": sum(raw[name]) / len(raw[name])} for name in NAMES}
+AVERAGES = """SELECT deployment, {start}count(*) AS n, avg(prediction) AS mean FROM predictions
+  WHERE time >= :period_start AND time < :period_end GROUP BY {group}deployment"""
+
+
+def averages(days: Sequence[Period]) -> dict[tuple[str, Period], dict[str, float]]:
+    """How many predictions there were, and their mean, the plain way."""
+    raw = {
+        (name, day): [p.prediction for p in made() if p.deployment == name and day.start <= p.time < day.end]
+        for name in NAMES
+        for day in days
+    }
+    return {place: {"n": len(values), "mean": sum(values) / len(values)} for place, values in raw.items()}
+
+
+def test_a_query_is_asked_for_each_period(database: str) -> None:
+    """Figures that a query aggregates between its bounds are those of each period, of 23 hours too."""
+    found = list(sql.read(DAYS, NAMES, url=database, query=AVERAGES.format(start="", group="")))
+    assert told(found) == averages(DAYS)
+
+
+def test_one_query_can_tell_of_all_periods(database: str) -> None:
+    """A query that groups by the period itself is asked once for many deployments and periods."""
+    days = list(periods("2026-03-27", "2026-03-31", "1d"))
+    query = AVERAGES.format(start="date(time) AS day, ", group="date(time), ")
+    sent = []
+    engine = sqlalchemy.create_engine
+
+    def counted(*args: Any, **options: Any) -> Any:
+        made_ = engine(*args, **options)
+        sqlalchemy.event.listen(made_, "before_cursor_execute", lambda *event: sent.append(event[2]))
+        return made_
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlalchemy, "create_engine", counted)
+        found = list(sql.read(days, NAMES, url=database, query=query, together=True, period_start="day"))
+    assert told(found) == averages(days)
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"query": "SELECT nonsense FROM nowhere"}, "no such table: nowhere"),
-        ({"query": "SELECT 1 AS x"}, "deployment: is not a column; there are x"),
+        ({"query": "SELECT 1 AS x"}, "deployment: is not a column; there are period_start, x"),
         ({"query": "SELECT 'wine' AS deployment, 'soon' AS period_start"}, "'soon' is not a time"),
+        ({"query": "SELECT 'wine' AS deployment", "together": True}, "period_start: is not a column"),
         ({"url": "nonsense"}, "not one that SQLAlchemy takes"),
         ({"url": "mysql+nothing://ann:s3cret@x/y"}, "not one that SQLAlchemy takes"),
         ({"times": "local"}, "'local' is not one of aware, naive, text, epoch"),
@@ -164,7 +193,7 @@ def test_one_query_tells_of_all_periods(database: str) -> None:
 def test_a_wrong_query_is_an_error_that_says_so(database: str, options: dict[str, Any], says: str) -> None:
     """What the data base or SQLAlchemy refuses is told by their words, without the address."""
     options = {"url": database, "query": "SELECT 'wine' AS deployment, '2026-01-01' AS period_start", **options}
-    with pytest.raises((Misconfigured, Invalid, Exception)) as caught:
+    with pytest.raises(ArangopipeError) as caught:
         list(sql.read(DAYS, NAMES, **options))
     assert says in str(caught.value)
     assert "s3cret" not in str(caught.value)

@@ -151,6 +151,20 @@ def test_a_failing_source_loses_nothing_of_the_others(store: Store, tags: list[s
     ]
 
 
+def test_why_a_metric_is_lacking_is_said_once(store: Store, tags: list[str]) -> None:
+    """Where a source says why a metric is lacking everywhere, that is one fault, and not one more per deployment."""
+
+    def lacks(periods: Sequence[Period], deployments: Sequence[str]) -> Iterator[Row | Fault]:
+        yield from (Fault("y: parse error", period=period) for period in periods)
+        yield from (row._replace(missing=["y"]) for row in told(periods, deployments))
+
+    report = collect(store, DAYS, [source(lacks)])
+    assert [(fault["deployment"], fault["message"], fault["periods"]) for fault in report["faults"]] == [
+        (None, "y: parse error", 10)
+    ]
+    assert {tuple(node["missing"]) for node in stored(store).values()} == {("y",)}
+
+
 def test_a_source_that_keeps_failing_is_left_alone(store: Store, tags: list[str], monkeypatch: Any) -> None:
     """After three failures in a row a source is not asked again, so that time-outs do not add up; the others are."""
     monkeypatch.setattr("arangopipe_ops.serving.collection.CELLS", 3)

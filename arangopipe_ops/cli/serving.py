@@ -38,6 +38,8 @@ def _collect(options: argparse.Namespace) -> int:
         say(", ".join(f"{report[name]:,} {name}" for name in names if report[name]))  # type: ignore[literal-required]
         if report["faults"]:
             say(table(report["faults"], (*_SPAN, "message")))
+        if report["alerts"]:
+            say(table(report["alerts"], ("deployment", "rule", "state", "since", "message")))
     return int(bool(report["faults"]))
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from arangopipe_ops.errors import ArangopipeError, Invalid
 from arangopipe_ops.integrations.fetching import Fetcher
-from arangopipe_ops.integrations.records import plain, rows
+from arangopipe_ops.integrations.records import plain, rows_of
 from arangopipe_ops.integrations.source import Fault, Period, Row
 
 
@@ -53,7 +53,7 @@ def read(
             found = _at(fetcher.json("GET", _filled(url, period)), records)
             if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
                 raise Invalid(records or "answer", "is not a list of records")
-            yield from rows(found, [period], deployments, **(columns or {}))
+            yield from rows_of(period, found, deployments, **(columns or {}))
         return
     one = partial(_of_one, fetcher, url, format, metrics)
     with ThreadPoolExecutor(workers) as threads:

@@ -48,6 +48,19 @@ def rows(
         yield Row(name, period, {metric: value for metric, value in values.items() if value is not None}, missing)
 
 
+def rows_of(
+    period: Period,
+    records: Iterable[Record],
+    deployments: Sequence[str],
+    *,
+    period_start: str = "period_start",
+    **more: Any,
+) -> Iterator[Row | Fault]:
+    """Yield the rows of records that were asked for one period: those without a column for its start are about it."""
+    told = ({period_start: period.start, **record} for record in records)
+    return rows(told, [period], deployments, period_start=period_start, **more)
+
+
 @dataclass
 class _Seen:
     """What one deployment predicted in one period, and what came of it."""

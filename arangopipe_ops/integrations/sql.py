@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
-from arangopipe_ops.integrations.records import Outcomes, Record, rows
+from arangopipe_ops.integrations.records import Outcomes, Record, rows, rows_of
 from arangopipe_ops.integrations.source import Fault, Period, Row
 
 Times = Literal["aware", "naive", "text", "epoch"]
@@ -28,28 +28,33 @@ def read(
     query: str,
     times: Times | None = None,
     outcomes: Mapping[str, Any] | None = None,
+    together: bool = False,
     at_once: int = 10_000,
     engine: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> Iterator[Row | Fault]:
     """Yield what a query selects: a record for each deployment and period, or for each prediction with `outcomes`.
 
-    The query has the parameters `:period_start` (included) and `:period_end` (not), the bounds of all periods that are
-    asked for at once, and optionally `:deployments`, as in `WHERE name IN :deployments`, of which a query gets
-    `at_once`. `times` says how the bounds are bound: `text` on SQLite, else `aware`, unless given. Times without a zone
-    are UTC. `columns` are those of `records.rows`. `outcomes` are the arguments of `records.Outcomes`: predictions are
-    joined with what came of them by the query, and read period by period. `engine`: arguments of `create_engine`.
-    The transaction is rolled back. Raises Invalid, Misconfigured, Unavailable.
+    The query has the parameters `:period_start` (included) and `:period_end` (not), and optionally `:deployments`, as
+    in `WHERE name IN :deployments`, of which a query gets `at_once`. It is asked for each period, and its records need not
+    say which. With `together` it is asked once for all periods, between the start of the first and the end of the last,
+    and has to group by them and name each one's start. `times` says how the bounds are bound: `text` on SQLite, else
+    `aware`, unless given. Times without a zone are UTC. `columns` are those of `records.rows`. `outcomes` are the
+    arguments of `records.Outcomes`, for a query that joins predictions with what came of them. `engine`: arguments of
+    `create_engine`. The transaction is rolled back. Raises Invalid, Misconfigured, Unavailable.
     """
     reader = _Reader(url, query, times, engine or {})
     try:
         for group in _groups(deployments, at_once if reader.names_deployments else max(1, len(deployments))):
-            if outcomes is None:
-                yield from rows(reader.records(periods, group), periods, group, **columns)
-                continue
-            compared = Outcomes(**outcomes)
-            for period in periods:
-                yield from compared.rows(reader.records([period], group), [period], group, **columns)
+            compared = Outcomes(**outcomes) if outcomes is not None else None
+            for several in [periods] if together else [[period] for period in periods]:
+                records = reader.records(several, group)
+                if compared is not None:
+                    yield from compared.rows(records, several, group, **columns)
+                elif together:
+                    yield from rows(records, several, group, **columns)
+                else:
+                    yield from rows_of(several[0], records, group, **columns)
     finally:
         reader.close()
 

@@ -299,7 +299,7 @@ class _Reading:
         for cell, each in self.asked.items():
             row = self.found.get(cell)
             if row is None:
-                self._lacks(each, cell[1])
+                self._lacks(each, cell[1], "there are no figures")
             elif (figures := self._checked(each, row)) is not None:
                 yield figures
 
@@ -333,10 +333,10 @@ class _Reading:
     def _put(self, each: Monitored, period: Period, message: str) -> None:
         self.faults.add(each.tag, self.source.name, message, period)
 
-    def _lacks(self, each: Monitored, period: Period) -> None:
-        """Say that there is nothing, unless it was said why."""
+    def _lacks(self, each: Monitored, period: Period, message: str) -> None:
+        """Say what there is not, unless it was said why."""
         if not self.told & {(each.key, period), (each.key, None), (None, period), (None, None)}:
-            self._put(each, period, "there are no figures")
+            self._put(each, period, message)
 
     def _checked(self, each: Monitored, row: Row) -> Figures | None:
         """Return the figures of a row that can be stored, None if there are none."""
@@ -345,7 +345,7 @@ class _Reading:
         for name in odd:
             self._put(each, row.period, f"{name} is {row.metrics[name]}")
         if lacking := sorted(set(missing) - set(odd)):
-            self._put(each, row.period, f"there is no {', '.join(lacking)}")
+            self._lacks(each, row.period, f"there is no {', '.join(lacking)}")
         metrics = {name: value for name, value in row.metrics.items() if name not in odd}
         figures = Figures(self.source.name, each, row.period, metrics, missing)
         if not metrics:
