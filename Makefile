@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test quick lint driver-suite clean
+.PHONY: help demo test quick lint driver-suite kfp clean
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,8 +15,9 @@ test: $(VENV)/.installed lint ## Run every test.
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
 	$(BIN)/pytest -m slow
 
+# schemathesis, whose tests are all slow ones, takes seconds to import in each process.
 quick: $(VENV)/.installed ## Run the tests that take no real Airflow, in under a minute.
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" -p no:schemathesis --ignore tests/test_web_schemathesis.py
 
 lint: $(VENV)/.installed ## Check style and types.
 	$(BIN)/ruff check .
@@ -25,6 +26,9 @@ lint: $(VENV)/.installed ## Check style and types.
 
 driver-suite: $(VENV)/.installed ## Run python-arango's own tests: make driver-suite DRIVER=path/to/python-arango
 	tests/driver_suite.sh $(DRIVER)
+
+kfp: $(VENV)/.installed ## Compile the published Kubeflow components anew.
+	$(BIN)/arangopipe kfp compile kfp_components
 
 clean: ## Remove the environment and the demo's data.
 	rm -rf $(VENV) .demo

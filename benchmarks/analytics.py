@@ -8,14 +8,13 @@ question is asked of one of them, so that the rest of the graph should not count
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lineage import store_all
+from timing import median
 
 from arangopipe_ops import Store, connect
 from arangopipe_ops.admin import provision
@@ -99,20 +98,9 @@ def report(store: Store, runs: list[Any]) -> None:
     }
     calls["policy: select_model"] = (lambda: select_model(store, project, Policy("accuracy")), of_project)
     for name, (call, about) in calls.items():
-        taken = median(call)
+        taken = median(call, CALLS)
         each = f"{taken / about * 1000:>10.1f}" if about else ""
         print(f"{name:<34}{taken:>10.2f}{taken / base:>10.2f}{each}")
-
-
-def median(call: Callable[[], object]) -> float:
-    """Return the median time of a call in milliseconds."""
-    call()
-    times = []
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from log_run import milliseconds, prepare, rows_of_one
+from log_run import prepare, rows_of_one
+from timing import milliseconds
 
 from arangopipe_ops import Stage, Store, stages
 from arangopipe_ops.store.bulk import BATCH_NODES, batches

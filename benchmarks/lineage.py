@@ -8,12 +8,13 @@ graphs: the cost of an answer should not grow with what is not in it.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from timing import median
 
 from arangopipe_ops import Store, connect, stages
 from arangopipe_ops.admin import provision
@@ -49,18 +50,7 @@ def measure(nodes: int, folder: Path) -> dict[str, float]:
             "Store.lineage of a deployment": lambda: store.lineage(deployment),
             "the same, upstream only": lambda: store.lineage(deployment, direction="upstream"),
         }
-        return {name: median(call) for name, call in calls.items()}
-
-
-def median(call: Callable[[], object]) -> float:
-    """Return the median time of a call in milliseconds."""
-    call()
-    times = []
-    for _ in range(CALLS):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+        return {name: median(call, CALLS) for name, call in calls.items()}
 
 
 def fill(store: Store, nodes: int) -> tuple[Any, Any]:

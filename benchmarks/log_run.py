@@ -11,9 +11,10 @@ import argparse
 import sqlite3
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from timing import milliseconds
 
 from arangopipe_ops import Store, connect, stages
 from arangopipe_ops.admin import provision
@@ -65,12 +66,6 @@ def by_hand(path: Path, template: Path) -> Callable[[int], None]:
         file.execute("COMMIT")
 
     return write
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1000
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from timing import milliseconds
 
 TOKEN = "benchmark"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
@@ -90,12 +91,6 @@ def prepare(client: Client) -> None:
         ref = client("POST", f"/api/v1/stages/{what}", body)
         if what != "project":
             REFERENCES[what] = ref
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1000
 
 
 def log(port: int, numbers: range) -> list[float]:

@@ -10,11 +10,11 @@ read is the ratio. What one call of `log_metrics` costs stands below.
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from timing import milliseconds
 
 from arangopipe_ops import Store, capture, connect, stages
 from arangopipe_ops.admin import provision
@@ -51,12 +51,6 @@ def as_two_writes(store: Store, references: dict[str, Any], i: int, captured: di
         **common,
     )
     store.write(ended, on_conflict="revise")
-
-
-def milliseconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1000
 
 
 def main() -> None:

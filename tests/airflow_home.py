@@ -1,6 +1,8 @@
 """An Airflow home of the tests' own, and DAGs that run in this process. To be imported before airflow is."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,14 @@ from socket_server import Outage
 
 HOME = Path(tempfile.mkdtemp(prefix="airflow_home_"))
 os.environ |= {"AIRFLOW_HOME": str(HOME), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+
+
+def _remove(owner: int) -> None:
+    if os.getpid() == owner:  # a task's process, which is forked, leaves it to us
+        shutil.rmtree(HOME, ignore_errors=True)
+
+
+atexit.register(_remove, os.getpid())
 
 
 @pytest.fixture(scope="session")

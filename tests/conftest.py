@@ -33,8 +33,9 @@ def provisioned(url: str) -> Any:
     return db
 
 
-def pytest_collection_finish() -> None:
-    """What was imported stays until the end: looking for garbage in it, time and again, is a sixth of a run."""
+@pytest.fixture(scope="module", autouse=True)
+def _lasting() -> None:
+    """What was imported and opened until now stays: looking for garbage in it, time and again, is a sixth of a run."""
     gc.freeze()
 
 

@@ -265,6 +265,22 @@ def test_many_stages_are_written(graph: Any, source: str, tmp_path: Path) -> Non
     assert graph.get("d4", "Dataset")["rows"] == 4
 
 
+def test_another_attempt_at_a_batch_goes_on_where_the_first_ended(graph: Any) -> None:
+    """What one attempt wrote is in the graph, and the next one does not send it again."""
+    rows = [*ROWS[:4], {"stage": "featureset", "name": "late", "dataset": "not there yet"}]
+
+    def register(context: Any) -> None:
+        graph.write(stages.register_dataset("not there yet"))
+
+    with dag() as built:
+        ops.BatchWriteOperator(
+            task_id="write", stages=rows, batch=2, retry_policy=None, on_retry_callback=register, **NO_DELAY
+        )
+    done = run(built)
+    assert done.get_task_instance("write").try_number == 2
+    assert returned(done, "write") == {"stages": 5, "created": 1, "revised": 0, "same": 0, "resumed": 4}
+
+
 @pytest.mark.parametrize("given", [{"path": "/nowhere/x.jsonl"}, {"stages": [{"stage": "dataset"}]}, {"stages": [7]}])
 def test_what_is_no_stage_fails_the_task(graph: Any, given: dict[str, Any]) -> None:
     """A missing file and a wrong line are no work for a retry."""

@@ -298,6 +298,7 @@ def test_a_watcher_fires_for_each_new_node(graph: Any) -> None:
     assert watched(watcher, states=[State()], change=change) == [["a", "b"]]
 
 
+@pytest.mark.slow
 def test_nothing_is_missed_or_told_twice_across_restarts(graph: Any) -> None:
     """What came while no triggerer ran fires at its next start, what fired before does not, however often it starts."""
     graph.write(stages.register_project("wine"))
@@ -415,6 +416,7 @@ def test_a_named_asset_keeps_its_own_place(graph: Any) -> None:
     assert trigger._state == state[Asset("two")]
 
 
+@pytest.mark.slow
 def test_importing_the_triggers_loads_no_driver() -> None:
     """Defining a watcher in a DAG costs no driver."""
     modules = "arangopipe_ops.airflow.triggers, arangopipe_ops.airflow.sensors, arangopipe_ops.airflow.assets"

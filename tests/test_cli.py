@@ -14,7 +14,7 @@ from socket_server import serving
 from test_connection import free_port, url_of
 
 from arangopipe_ops import cli
-from arangopipe_ops.cli import asking, writing
+from arangopipe_ops.cli import asking, compiling, writing
 from arangopipe_ops.connection import connect
 from arangopipe_ops.model import MAX_DOCUMENT_BYTES
 from arangopipe_ops.stages import register_project
@@ -347,8 +347,8 @@ def test_the_shell_completes_commands(run: Any, shell: str) -> None:
 
 def test_every_command_explains_itself() -> None:
     """Every command has a line of help and, if it takes arguments of its own, examples that parse."""
-    groups = (("register", writing.REGISTER), ("ask", asking.ASK))
-    for command in (*cli.COMMANDS, *writing.REGISTER, *asking.ASK):
+    groups = (("register", writing.REGISTER), ("ask", asking.ASK), ("kfp", compiling.KFP))
+    for command in (*cli.COMMANDS, *writing.REGISTER, *asking.ASK, *compiling.KFP):
         assert command.help, command.name
         group = [group for group, commands in groups if command in commands]
         for example in command.examples:
@@ -469,16 +469,20 @@ def piped(command: str, folder: Path, **variables: str) -> "subprocess.Completed
     return subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, check=False)
 
 
+def demonstrate(url: str) -> None:
+    assert cli.main(["--url", url, "demo-data"]) == 0
+
+
 @pytest.mark.parametrize(
     "command", ["export", "search --limit 1000 --json", "lineage 'customer care v2' --kind Deployment"]
 )
-def test_a_reader_may_go_away(command: str, tmp_path: Path) -> None:
+def test_a_reader_may_go_away(command: str, made_once: Any, tmp_path: Path) -> None:
     """Output that nobody reads any more ends the command without a word, as in other programs."""
-    assert piped("arangopipe demo-data", tmp_path).returncode == 0
-    done = piped(f"arangopipe {command} | true", tmp_path)
+    done = piped(f"arangopipe {command} | true", tmp_path, ARANGOPIPE_URL=f"embedded://{made_once(demonstrate)}")
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     """Names of any language are printed and exported where the locale knows ASCII alone."""
     assert piped("arangopipe demo-data", tmp_path).returncode == 0

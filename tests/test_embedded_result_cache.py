@@ -371,6 +371,7 @@ def test_removals_in_quick_succession_are_seen(file: File) -> None:
     assert file.ask("RETURN LENGTH(c)") == ([2], False)
 
 
+@pytest.mark.slow
 def test_no_answer_is_older_than_what_was_acknowledged(file: File) -> None:
     """While another process and threads of this one write, no query misses what was written before it began."""
     code = """

@@ -29,8 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": {"errors", "model", "stages", "store", "analytics", "integrations"},
     "web": CORE | {"drawing", ""},
     "airflow": CORE | {"drawing", "integrations", "openlineage", "serving"},
-    "kfp": CORE | {"drawing", "integrations", "serving"},
-    "cli": CORE | {"drawing", "compat", "integrations", "serving", "web", "embedded", ""},
+    "kfp": CORE | {"drawing", "integrations", "serving", ""},
+    "cli": CORE | {"drawing", "compat", "integrations", "serving", "web", "embedded", "kfp", ""},
     "__main__": {"cli"},
     "": CORE,
 }
@@ -50,7 +50,8 @@ THIRD_PARTY_HOMES = {
     "jwt": {"connection", "embedded"},
     "numpy": {"analytics"},
     "scipy": {"analytics"},
-    "sklearn": {"analytics", "integrations"},
+    "sklearn": {"analytics", "integrations", "kfp"},
+    "joblib": {"kfp"},
     "sqlalchemy": {"integrations"},
     "fsspec": {"integrations"},
     "pandas": {"integrations"},
@@ -132,11 +133,16 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import arangopipe_ops", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
         ("import arangopipe_ops.airflow.provider", {"arango", "requests", "lark", "fastapi", "kfp", "airflow"}),
-        ("import arangopipe_ops.airflow.operators", {"arango", "lark", "fastapi", "kfp", "openlineage"}),
+        pytest.param(
+            "import arangopipe_ops.airflow.operators",
+            {"arango", "lark", "fastapi", "kfp", "openlineage"},
+            marks=pytest.mark.slow,
+        ),
         (
             "import arangopipe_ops.store, arangopipe_ops.admin, arangopipe_ops.stages",
             {"arango", "requests", "lark"},
         ),
+        ("import arangopipe_ops.kfp.runtime", {"kfp", "lark", "airflow", "pandas", "sklearn"}),
         ("import arangopipe_ops.cli", {"lark", "pygraphviz", "airflow", "kfp", "fastapi"}),
     ],
 )
@@ -145,8 +151,24 @@ def test_importing_loads_no_more_than_it_needs(statement: str, absent: set[str])
     assert not loaded_by(statement) & absent
 
 
+@pytest.fixture(scope="module")
+def airflow_alone() -> set[str]:
+    """What Airflow loads for a DAG file that uses none of us."""
+    return loaded_by("from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Context, task")
+
+
 @pytest.mark.slow
-def test_the_operators_load_no_http_client() -> None:
-    """Importing the operators brings no requests beyond what Airflow itself has loaded."""
-    airflow_alone = loaded_by("from airflow.sdk import BaseHook, BaseOperator, Context")
-    assert "requests" not in loaded_by("import arangopipe_ops.airflow.operators") - airflow_alone
+@pytest.mark.parametrize("module", ["operators", "sensors", "decorators", "assets", "links", "plugin"])
+def test_a_dag_loads_no_client(module: str, airflow_alone: set[str]) -> None:
+    """Parsing a DAG that uses us brings no driver, HTTP client, web framework or OpenLineage beyond Airflow's own."""
+    ours = loaded_by(f"import arangopipe_ops.airflow.{module}") - airflow_alone
+    assert not ours & {"arango", "requests", "fastapi", "openlineage", "lark", "kfp", "numpy", "pandas"}
+
+
+@pytest.mark.slow
+def test_a_dag_loads_nothing_that_only_tasks_need() -> None:
+    """Of our own rooms a DAG's operators, sensors and decorators load the errors alone: that keeps them cheap."""
+    statement = "from arangopipe_ops.airflow import operators, sensors, decorators"
+    program = f"{statement}; import sys; print(*[n.split('.')[1] for n in sys.modules if n.startswith('{PACKAGE}.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()[-1].split()) == {"airflow", "errors"}

@@ -9,52 +9,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import dump, provisioned
+from conftest import dump
+from runs import fill, graph, linked, metrics_of, params_of
 from socket_server import serving
 from test_connection import url_of
 
 from arangopipe_ops import current_run, stages
-from arangopipe_ops.capture import ORCHESTRATORS
 from arangopipe_ops.connection import connect
-from arangopipe_ops.errors import Invalid, NotFound, Unavailable
+from arangopipe_ops.errors import NotFound, Unavailable
 from arangopipe_ops.store import Store
-from arangopipe_ops.store.run import MAX_MESSAGE, MAX_PRODUCTS, MAX_TRACEBACK, Run
-from arangopipe_ops.store.series import MAX_ALL_POINTS, MAX_POINTS, Metrics
+from arangopipe_ops.store.run import MAX_MESSAGE, MAX_TRACEBACK
 
-
-def fill(url: str) -> None:
-    store = Store(provisioned(url))
-    store.write(stages.register_project("wine"))
-    store.write(stages.register_model("forest", project="wine"))
-    store.write(stages.register_dataset("data", uri="s3://lake/1"))
-    store.write(stages.register_featureset("all", dataset="data"))
-
-
-@pytest.fixture
-def graph(filled_by: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store with something to run, outside of any orchestrator."""
-    for system in ORCHESTRATORS:
-        for variable in (system.sign, *system.ids.values()):
-            monkeypatch.delenv(variable, raising=False)
-    return Store(filled_by(fill))
-
-
-def metrics_of(store: Store, run: Run) -> dict[str, Any]:
-    return store.get(f"devperf/{run.ref['_key']}")
-
-
-def params_of(store: Store, run: Run) -> dict[str, Any]:
-    return store.get(f"modelparams/{run.ref['_key']}")
-
-
-def linked(store: Store, edge: str) -> list[str]:
-    return sorted(e["_to"] for e in store.db.collection(edge).all())
+__all__ = ["graph"]
 
 
 # --- beginning and end -----------------------------------------------------------------------------------
@@ -356,6 +326,7 @@ def test_a_lost_answer_changes_nothing(served: Any) -> None:
 
 # --- processes -------------------------------------------------------------------------------------------
 
+
 PROGRAM = """
 import sys, time
 from arangopipe_ops import Store, connect
@@ -376,6 +347,7 @@ def start(url: str, attempt: int) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_running_run(graph: Store, url: str) -> None:
     """kill -9 leaves `running` and what was flushed; the same run again ends it, as one node."""
     process = start(url, 1)
@@ -439,180 +411,6 @@ with store.run("r1", model="forest") as run:
     assert graph.get("r1", "Run")["status"] == "completed"
 
 
-# --- what is logged --------------------------------------------------------------------------------------
-
-
-def test_a_metric_is_its_last_value_and_its_series(graph: Store) -> None:
-    """A repeated metric is found by its last value, and keeps step, value and time of every point."""
-    with graph.run(model="forest") as run:
-        for epoch in range(5):
-            run.log_metrics({"loss": 1 / (epoch + 1)}, step=epoch * 10)
-        run.log_metrics(accuracy=0.5)
-        run.log_metrics(accuracy=0.9)
-        run.log_metrics(once=1, matrix=[[1, 2], [3, 4]])
-    [found] = graph.search("DevPerf", {"accuracy": {">": 0.8}, "loss": 0.2, "series.loss.max": 1})["nodes"]
-    assert found["series"]["loss"]["step"] == [0, 10, 20, 30, 40]
-    assert found["series"]["loss"]["value"] == [1, 0.5, 1 / 3, 0.25, 0.2]
-    assert found["series"]["loss"]["time"] == sorted(found["series"]["loss"]["time"])
-    assert found["series"]["accuracy"]["step"] == [0, 1]
-    assert found["matrix"] == [[1, 2], [3, 4]]
-    assert set(found["series"]) == {"loss", "accuracy"}
-
-
-@pytest.mark.parametrize("count", [1, 2, MAX_POINTS - 1, MAX_POINTS, MAX_POINTS + 1, 5 * MAX_POINTS + 3])
-def test_a_long_series_is_thinned(count: int) -> None:
-    """At most so many points are kept: the first, the last, and evenly spread ones; count and extremes are of all."""
-    metrics = Metrics()
-    for step in range(count):
-        metrics.log({"loss": 1000.5 if step == 777 else float(step) / 7}, step)
-    assert len(metrics._series["loss"]._kept) < MAX_POINTS, "no more is kept in memory"
-    series = metrics.document()["series"]["loss"]
-    steps = series["step"]
-    assert len(steps) == len(series["value"]) == len(series["time"]) <= MAX_POINTS
-    assert len(steps) >= min(count, MAX_POINTS // 2)
-    assert (steps[0], steps[-1], series["count"]) == (0, count - 1, count)
-    assert len({later - earlier for earlier, later in pairwise(steps[:-1])}) <= 1
-    if count > 777:
-        assert series["max"] == 1000.5
-
-
-def test_many_series_share_the_room() -> None:
-    """The points of all series of a run together are bounded, however many metrics there are."""
-    metrics = Metrics()
-    for _ in range(300):
-        metrics.log({f"m{i}": 0.5 for i in range(400)})
-    series = metrics.document()["series"]
-    assert len(series) == 400
-    assert sum(len(one["step"]) for one in series.values()) <= MAX_ALL_POINTS
-    assert all(one["count"] == 300 for one in series.values())
-
-
-@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf")])
-def test_a_diverging_training_is_recorded(graph: Store, odd: float) -> None:
-    """NaN and infinity end no training: the series has null there, and the metric no value that could be compared."""
-    with graph.run(model="forest") as run:
-        run.log_metrics(loss=0.5, step=1)
-        run.log_metrics(loss=odd, step=2)
-        run.log_metrics(accuracy=odd)
-        run.log_metrics(f1=odd)
-        run.log_metrics(f1=0.5)
-    found = metrics_of(graph, run)
-    assert found["not_finite"] == {"loss": str(odd), "accuracy": str(odd)}
-    assert ("loss" in found, "accuracy" in found, found["f1"]) == (False, False, 0.5)
-    assert found["series"]["loss"]["value"] == [0.5, None]
-    assert (found["series"]["loss"]["min"], found["series"]["loss"]["max"]) == (0.5, 0.5)
-    assert graph.search("DevPerf", {"not_finite.loss": {"exists": True}})["total"] == 1
-
-
-def test_values_of_numpy_are_numbers(graph: Store) -> None:
-    """A numpy scalar or an array of no dimension makes a series like a float, also if it is NaN."""
-    numpy = pytest.importorskip("numpy")
-    with graph.run(model="forest") as run:
-        run.log_params(rate=numpy.float32(0.5), layers=numpy.array([1, 2]))
-        for step in numpy.arange(2):
-            run.log_metrics(loss=numpy.float32("nan") if step else numpy.array(0.25), step=step)
-    assert metrics_of(graph, run)["series"]["loss"]["value"] == [0.25, None]
-    assert (params_of(graph, run)["rate"], params_of(graph, run)["layers"]) == (0.5, [1, 2])
-
-
-REFUSED: list[tuple[str, Any]] = [
-    ("an object", lambda run: run.log_metrics(accuracy=object())),
-    ("NaN inside", lambda run: run.log_metrics(matrix=[1.0, float("nan")])),
-    ("a name of the run's", lambda run: run.log_metrics(series=1)),
-    ("the store's name", lambda run: run.log_metrics(created=1)),
-    ("a hidden name", lambda run: run.log_metrics({"_key": 1})),
-    ("a huge number", lambda run: run.log_metrics(accuracy=10**400)),
-    ("no step", lambda run: run.log_metrics(accuracy=1, step="first")),
-    ("a step of NaN", lambda run: run.log_metrics(accuracy=1, step=float("nan"))),
-    ("a NaN parameter", lambda run: run.log_params(rate=float("nan"))),
-    ("a parameter of the store's name", lambda run: run.log_params(digest=1)),
-    ("an overlarge parameter", lambda run: run.log_params(text="x" * 17_000_000)),
-    ("status", lambda run: run.set(status="completed")),
-    ("model", lambda run: run.set(model="tree")),
-    ("an attribute", lambda run: run.set(x=object())),
-    ("a product", lambda run: run.produced("s3://x", size=float("nan"))),
-    ("too many products", lambda run: [run.produced(f"s3://{i}") for i in range(MAX_PRODUCTS + 1)]),
-]
-
-
-@pytest.mark.parametrize("log", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_what_cannot_be_stored_is_refused_at_once(graph: Store, log: Any) -> None:
-    """A wrong value is an error where it is logged, and the rest of the run is recorded as if it had not been."""
-    with graph.run(model="forest") as run:
-        run.log_metrics(accuracy=0.5)
-        run.log_params(depth=3)
-        with pytest.raises(Invalid):
-            log(run)
-    assert graph.get(run.ref)["status"] == "completed"
-    assert metrics_of(graph, run)["accuracy"] == 0.5
-    assert params_of(graph, run)["depth"] == 3
-
-
-def test_a_run_is_used_once(graph: Store) -> None:
-    """Logging before the beginning and after the end is refused, and so is a second beginning."""
-    run = graph.run(model="forest")
-    for early in (
-        lambda: run.log_metrics(a=1),
-        lambda: run.flush(),
-        lambda: run.run_id,
-        lambda: run.use(dataset="data"),
-    ):
-        with pytest.raises(Invalid, match="has not begun"):
-            early()
-    with run:
-        pass
-    with pytest.raises(Invalid, match="has ended"):
-        run.log_metrics(a=1)
-    with pytest.raises(Invalid, match="a second time"), run:
-        pytest.fail("the body ran")
-
-
-def test_what_is_used_is_linked_at_once(graph: Store) -> None:
-    """Data is linked while the body runs; data that nobody registered is refused there, and the run goes on."""
-    with graph.run(model="forest") as run:
-        run.use(dataset=["data"], featureset="all")
-        run.use(dataset="data")
-        assert len(linked(graph, "run_datasets")) == len(linked(graph, "run_featuresets")) == 1
-        with pytest.raises(NotFound):
-            run.use(dataset="nothing")
-    assert graph.get(run.ref)["status"] == "completed"
-
-
-def test_a_name_means_the_version_that_was_the_newest_at_the_beginning(graph: Store) -> None:
-    """Versions that are registered while a run goes on are not linked to it."""
-    with graph.run(model="forest", dataset="data", featureset="all"):
-        before = [linked(graph, edge) for edge in ("run_models", "run_datasets", "run_featuresets")]
-        graph.write(stages.register_dataset("data", uri="s3://lake/2"))
-        graph.write(stages.register_model("forest", project="wine", task="regression"))
-    assert [linked(graph, edge) for edge in ("run_models", "run_datasets", "run_featuresets")] == before
-
-
-def test_threads_log_at_once(graph: Store, request: pytest.FixtureRequest) -> None:
-    """Nothing that several threads log is lost, while another one writes what there is so far."""
-    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
-    sys.setswitchinterval(1e-6)
-    with graph.run(model="forest") as run:
-
-        def log(thread: int) -> None:
-            for step in range(200):
-                run.log_metrics({"shared": step, f"own{thread}": step})
-                run.log_params({f"p{thread}_{step % 5}": step})
-                run.produced(f"s3://{thread}/{step % 5}")
-
-        threads = [threading.Thread(target=log, args=(i,)) for i in range(8)]
-        for thread in threads:
-            thread.start()
-        for _ in range(3):
-            run.flush()
-        for thread in threads:
-            thread.join()
-    found = metrics_of(graph, run)["series"]
-    assert found["shared"]["count"] == 1600
-    assert all(found[f"own{i}"]["step"] == list(range(200)) for i in range(8))
-    assert len([name for name in params_of(graph, run) if name.startswith("p")]) == 40 + len(["provenance"])
-    assert len(graph.get(run.ref)["produced"]) == 40
-
-
 # --- the current run -------------------------------------------------------------------------------------
 
 
@@ -638,73 +436,3 @@ def test_a_run_may_end_in_another_thread(graph: Store) -> None:
     thread.join()
     assert graph.get(run.ref)["status"] == "completed"
     assert current_run() is None
-
-
-# --- ids -------------------------------------------------------------------------------------------------
-
-TASK = {"AIRFLOW_CTX_DAG_ID": "wine", "AIRFLOW_CTX_DAG_RUN_ID": "manual__1", "AIRFLOW_CTX_TASK_ID": "train"}
-
-
-def airflow(monkeypatch: pytest.MonkeyPatch, dag: str, **more: str) -> None:
-    for name, value in (TASK | {"AIRFLOW_CTX_DAG_ID": dag} | more).items():
-        monkeypatch.setenv(name, value)
-
-
-def test_a_run_of_its_own_has_a_readable_id(graph: Store) -> None:
-    """Outside of an orchestrator every run is another one, called after its model."""
-    ids = set()
-    for reference in ("forest", graph.get("forest", "Model")):
-        with graph.run(model=reference) as run:
-            ids.add(run.run_id)
-    assert len(ids) == 2
-    assert all(id.startswith("forest-") for id in ids)
-
-
-def test_every_attempt_at_a_task_is_the_same_run(graph: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow's DAG run and task are the id; the number of the attempt is told, but is no part of it."""
-    ids = []
-    for attempt in ("1", "2"):
-        airflow(monkeypatch, "dag a", AIRFLOW_CTX_TRY_NUMBER=attempt)
-        with graph.run(model="forest") as run:
-            ids.append(run.run_id)
-    assert ids == ["dag a/manual__1/train"] * 2
-    assert graph.counts()["run"] == 1
-    assert graph.get(run.ref)["orchestrator"]["airflow"]["try_number"] == "2"
-
-
-def test_several_runs_of_one_task_are_several(graph: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of a loop in one task have ids of their own, the same ones in the next attempt."""
-    for attempt in ("1", "2"):
-        airflow(monkeypatch, "dag b", AIRFLOW_CTX_TRY_NUMBER=attempt)
-        for depth in range(3):
-            with graph.run(model="forest", params={"depth": depth}) as run:
-                assert run.run_id == "dag b/manual__1/train" + ("" if depth == 0 else f"#{depth + 1}")
-    assert graph.counts()["run"] == 3
-
-
-def test_a_mapped_task_has_a_run_for_each_index(graph: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The map index is part of the id where there is one, 0 as well; -1 means that the task is not mapped."""
-    for index, ending in (("0", "/0"), ("1", "/1"), ("-1", "")):
-        airflow(monkeypatch, "dag c", AIRFLOW_CTX_MAP_INDEX=index)
-        with graph.run(model="forest") as run:
-            assert run.run_id == f"dag c/manual__1/train{ending}"
-
-
-def test_the_stores_provenance_comes_first(graph: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that an operator's hook made knows its task instance, whatever the environment says."""
-    airflow(monkeypatch, "other")
-    provenance = {"dag_id": "dag d", "run_id": "manual__1", "task_id": "train", "map_index": 0}
-    with Store(graph.db, provenance=provenance).run(model="forest") as run:
-        assert run.run_id == "dag d/manual__1/train/0"
-
-
-def test_replacing_a_run_by_mistake_is_loud(
-    graph: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where Airflow does not say whether a task is mapped, a run that is there already is replaced with a warning."""
-    airflow(monkeypatch, "dag e", AIRFLOW_CTX_TRY_NUMBER="1")
-    with graph.run(model="forest"):
-        assert not caplog.records
-    airflow(monkeypatch, "dag e", AIRFLOW_CTX_TRY_NUMBER="2")
-    with graph.run(model="forest"):
-        assert "AIRFLOW_CTX_MAP_INDEX" in caplog.text

@@ -224,6 +224,7 @@ def test_tokens_that_are_not_good(api: str, token: str) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.slow
 def test_a_token_ends(api: str) -> None:
     """A token that was good is 401 from the moment it is over."""
     short = forged(exp=int(time.time()) + 2)
@@ -232,6 +233,7 @@ def test_a_token_ends(api: str) -> None:
     assert ask(api, "GET", "/counts", short).status_code == 401
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away() -> None:
     """Without the database every route says 503 and when to come back; health is well, and the process stays."""
     process, api = served("--url", f"http://127.0.0.1:{free_port()}/ml", "--timeout", "0.3")
@@ -251,6 +253,7 @@ def test_a_database_that_is_away() -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_exist(database: Database) -> None:
     """A database that nobody made is 503 for who signs in, with what to do about it."""
     process, api = served("--url", database.url.replace("/ml", "/none"))
@@ -262,6 +265,7 @@ def test_a_database_that_does_not_exist(database: Database) -> None:
 # a file
 
 
+@pytest.mark.slow
 def test_a_file_is_served_with_a_token_made_at_the_start(tmp_path: Path) -> None:
     """`arangopipe serve` on a new file prints a token once, and works at once, with that token alone."""
     process = Process("--url", f"embedded://{tmp_path}/x.db", "serve", "--port", "0")
@@ -276,6 +280,7 @@ def test_a_file_is_served_with_a_token_made_at_the_start(tmp_path: Path) -> None
     assert Store(connect(f"embedded://{tmp_path}/x.db")).get("x", "Project")["name"] == "x"
 
 
+@pytest.mark.slow
 def test_a_chosen_token_is_not_printed(tmp_path: Path) -> None:
     """$ARANGOPIPE_TOKEN is the token, and stands nowhere in what is printed."""
     process, api = served("--url", f"embedded://{tmp_path}/x.db", ARANGOPIPE_TOKEN="chosen-by-me")
@@ -292,6 +297,7 @@ def test_a_chosen_token_is_not_printed(tmp_path: Path) -> None:
         (("--url", "embedded:///no/such/folder/x.db", "serve", "--port", "0"), "does not exist"),
     ],
 )
+@pytest.mark.slow
 def test_what_serve_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Any, says: str) -> None:
     """What cannot be served is one line and exit code 1."""
     monkeypatch.chdir(tmp_path)
@@ -301,6 +307,7 @@ def test_what_serve_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arg
     assert len(process.lines) == 1
 
 
+@pytest.mark.slow
 def test_without_the_extra(tmp_path: Path) -> None:
     """Where FastAPI is not installed, the one line says what to install."""
     (tmp_path / "fastapi.py").write_text("raise ImportError('no', name='fastapi')")
@@ -310,6 +317,7 @@ def test_without_the_extra(tmp_path: Path) -> None:
     assert process.line("arangopipe: ") == "arangopipe: serve needs fastapi: pip install 'arangopipe-ops[web]'\n"
 
 
+@pytest.mark.slow
 def test_a_request_at_work_is_finished(tmp_path: Path) -> None:
     """SIGTERM lets the requests at work end, and what they wrote is in the file."""
     process, api = served("--url", f"embedded://{tmp_path}/x.db", ARANGOPIPE_TOKEN="t")
@@ -325,7 +333,8 @@ def test_a_request_at_work_is_finished(tmp_path: Path) -> None:
     threads = [threading.Thread(target=write, args=(1000 * n,)) for n in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    while not answers:
+        time.sleep(0.01)
     process.stop()
     for thread in threads:
         thread.join()

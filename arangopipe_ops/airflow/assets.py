@@ -5,16 +5,18 @@ of Airflow writes to several graphs, a `graph` before the kind tells them apart:
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airflow.sdk import Asset, AssetAlias, AssetWatcher
 
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import SCHEMA, Ref, canonical
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from arangopipe_ops.model import Ref
 
 SCHEME = "arangopipe"
 
@@ -34,6 +36,8 @@ def create_asset(
 
     `more` are arguments of Airflow's Asset (`watchers`, `group`). Raises Invalid.
     """
+    from arangopipe_ops.model import canonical  # whoever parses a DAG without assets does not load it
+
     uri = asset_uri(kind, name, graph=graph)
     return Asset(name=uri, uri=uri, **{"group": _kind(kind), **more}, extra=canonical(dict(extra or {}), "extra"))
 
@@ -65,8 +69,10 @@ def asset_of(ref: Mapping[str, Any], *, graph: str | None = None) -> Asset:
     return create_asset(kind=ref["kind"], name=ref["name"], graph=graph)
 
 
-def report(context: "Context", outlets: Iterable[Any], ref: Ref) -> None:
+def report(context: "Context", outlets: Iterable[Any], ref: "Ref") -> None:
     """Give the asset events of a task the Ref of what it wrote; an AssetAlias gets the asset of that Ref."""
+    from arangopipe_ops.model import canonical
+
     events, extra = context["outlet_events"], canonical(ref, "extra")
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
@@ -97,12 +103,16 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Any:
     return Dataset(namespace=namespace, name="/".join(names[-2:]))
 
 
-_SPELLED = {name.lower(): kind for kind, node in SCHEMA.nodes.items() for name in (kind, node.collection)}
+@cache
+def _spelled() -> dict[str, str]:
+    from arangopipe_ops.model import SCHEMA
+
+    return {name.lower(): kind for kind, node in SCHEMA.nodes.items() for name in (kind, node.collection)}
 
 
 def _kind(kind: str) -> str:
     """Return a kind as URIs spell it. Hosts know no case, so all kinds are lower case; a collection means its kind."""
-    return _quoted(_SPELLED.get(kind.lower(), kind).lower())
+    return _quoted(_spelled().get(kind.lower(), kind).lower())
 
 
 def _quoted(name: str | None) -> str:

@@ -20,16 +20,14 @@ from arangopipe_ops.airflow.operators import (
 )
 from arangopipe_ops.airflow.operators.metadata import at_hand
 from arangopipe_ops.errors import ArangopipeError, Invalid
-from arangopipe_ops.model import Ref
-from arangopipe_ops.store import Run
-from arangopipe_ops.store import current_run as get_current_run
-from arangopipe_ops.store.run import Nowhere
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.bases.decorator import TaskDecorator
 
-    from arangopipe_ops.store import Store
+    from arangopipe_ops.model import Ref
+    from arangopipe_ops.store import Run, Store
+    from arangopipe_ops.store.run import Nowhere
 
 __all__ = ["arangopipe_dataset_task", "arangopipe_run_task", "get_current_run"]
 
@@ -103,7 +101,9 @@ class RunDecoratedOperator(_RecordedFunction):
         self.deployment_tag = deployment_tag
         self.attributes: Any = attributes
 
-    def execute(self, context: "Context") -> Ref | None:
+    def execute(self, context: "Context") -> "Ref | None":
+        from arangopipe_ops.store import Run
+
         given = {name: at_hand(getattr(self, name)) for name in self.run_arguments}
         self.learn(given)
         run = Run(
@@ -123,7 +123,7 @@ class RunDecoratedOperator(_RecordedFunction):
         assets.report(context, self.outlets, run.ref)
         return run.ref
 
-    def _record_call(self, run: Run, context: "Context") -> None:
+    def _record_call(self, run: "Run", context: "Context") -> None:
         with run:
             if "run" in self.op_kwargs:
                 self.op_kwargs = {**self.op_kwargs, "run": run}
@@ -137,6 +137,8 @@ class RunDecoratedOperator(_RecordedFunction):
         except ArangopipeError as error:
             if self.on_metadata_error == "fail":
                 raise
+            from arangopipe_ops.store.run import Nowhere
+
             return Nowhere(error)
 
 
@@ -151,7 +153,7 @@ class DatasetDecoratedOperator(_RecordedFunction, RegisterDatasetOperator):
         super().__init__(name=name, **kwargs)
         self.statistics = statistics
 
-    def execute(self, context: "Context") -> Ref | None:
+    def execute(self, context: "Context") -> "Ref | None":
         self._result = self.call(context)
         return super().execute(context)  # type: ignore[no-any-return]
 
@@ -160,6 +162,13 @@ class DatasetDecoratedOperator(_RecordedFunction, RegisterDatasetOperator):
         for name in self.attributes or ():
             found.pop(name, None)
         return found | super().arguments(context)
+
+
+def get_current_run() -> "Run | None":
+    """Return the run that the task's function is in, for code that is deep inside of it; None outside of any."""
+    from arangopipe_ops.store import current_run  # what tasks need is not loaded by whoever parses a DAG
+
+    return current_run()
 
 
 def arangopipe_run_task(
@@ -195,7 +204,7 @@ def arangopipe_dataset_task(
     )
 
 
-def _take(run: Run, result: Any) -> None:
+def _take(run: "Run", result: Any) -> None:
     """Log what a function returned. Raises Invalid."""
     if result is None:
         return

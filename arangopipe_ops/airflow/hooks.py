@@ -13,7 +13,6 @@ from airflow.sdk.log import mask_secret
 
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.errors import ArangopipeError, Misconfigured
-from arangopipe_ops.model import GRAPH
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,6 +93,7 @@ class ArangopipeHook(BaseHook):
         """Return whether the database can be used, and what it is: version, place, graph, what the user may do."""
         from arangopipe_ops import admin
         from arangopipe_ops.connection import describe
+        from arangopipe_ops.model import GRAPH
         from arangopipe_ops.store import driver_errors
 
         try:

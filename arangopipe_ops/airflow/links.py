@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import attrs
 from airflow.sdk import BaseOperatorLink
 
 from arangopipe_ops.airflow.compat import conf
@@ -26,7 +25,6 @@ def pages_url() -> str:
     return str(conf.get("api", "base_url", fallback=None) or "http://localhost:8080").rstrip("/") + PREFIX
 
 
-@attrs.define
 class ArangopipeNodeLink(BaseOperatorLink):
     """Leads to the node that a task instance wrote."""
 
@@ -38,7 +36,6 @@ class ArangopipeNodeLink(BaseOperatorLink):
         return _page("nodes", ti_key)
 
 
-@attrs.define
 class ArangopipeLineageLink(BaseOperatorLink):
     """Leads to the lineage of the node that a task instance wrote."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from arangopipe_ops import errors, model
+from arangopipe_ops import errors
 from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.operators import FAIL_ON_LASTING_ERRORS, Reference
@@ -70,6 +70,8 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
 
     def arguments(self) -> dict[str, Any]:
         """Return what the condition is asked with. Raises Invalid for what is not plain data."""
+        from arangopipe_ops import model  # what tasks need is not loaded by whoever parses a DAG
+
         given = {name: getattr(self, name) for name in self.asked}
         return dict(model.canonical({name: value for name, value in given.items() if value is not None}))
 
@@ -187,6 +189,8 @@ class ServingPerformanceSensor(ConditionSensor):
 
 
 def _timed(arguments: dict[str, Any]) -> dict[str, Any]:
+    from arangopipe_ops import model
+
     since = arguments.get("since")
     return arguments if since is None else arguments | {"since": model.moment(since, "since")}
 

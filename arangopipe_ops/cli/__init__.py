@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from arangopipe_ops import __version__, errors
-from arangopipe_ops.cli import asking, managing, moving, reading, serving, writing
+from arangopipe_ops.cli import asking, compiling, managing, moving, reading, serving, writing
 from arangopipe_ops.cli.command import Command
 from arangopipe_ops.cli.output import speak_utf8
 from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE
@@ -81,6 +81,9 @@ def parser() -> argparse.ArgumentParser:
     questions = ask.add_subparsers(metavar="QUESTION", required=True)
     for command in asking.ASK:
         _add(questions, command)
+    kubeflow = commands.add_parser("kfp", help="Components for Kubeflow", description="Components for Kubeflow.")
+    for command in compiling.KFP:
+        _add(kubeflow.add_subparsers(metavar="WHAT", required=True), command)
     return top
 
 

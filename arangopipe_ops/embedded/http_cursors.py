@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ArangoError
+from .held import Held, find, forget_expired, owner_of
 from .http_queries import explained
 from .request import Request, Response, Route, shaped, success
 from .statements import Answer, Asking, QueryOptions, parsed
@@ -21,20 +22,16 @@ BODY_TYPES = {"bindVars": dict, "options": dict, "batchSize": int, "ttl": float,
 _numbers = itertools.count(time.time_ns())
 
 
-@dataclass(slots=True)
-class Cursor:
-    """A result of which some is still to be fetched; gone once `expires` (monotonic seconds) is over."""
+@dataclass(slots=True, kw_only=True)
+class Cursor(Held):
+    """A result of which some is still to be fetched."""
 
-    owner: tuple[str, str]
-    """Database and user."""
     values: list[Any]
     batch_size: int
     envelope: dict[str, Any]
-    seconds: float
     retry: bool
     """Whether the latest batch can be asked for again, by its number."""
     number: str = field(default_factory=lambda: str(next(_numbers)))
-    expires: float = 0.0
     position: int = 0
     batch: int = 0
     latest: Response | None = None
@@ -53,9 +50,6 @@ class Cursor:
     @property
     def has_more(self) -> bool:
         return self.position < len(self.values)
-
-    def touch(self) -> None:
-        self.expires = time.monotonic() + self.seconds
 
 
 def execute(request: Request) -> Response:
@@ -81,10 +75,15 @@ def first_batch(request: Request, given: dict[str, Any]) -> Response:
     asked = Asking(request, text, given.get("bindVars") or {}, _options(given, options))
     answer = request.file.statements.run(asked)
     envelope = _envelope(asked, given, options, answer, phases)
-    seconds = float(given.get("ttl") or DEFAULT_SECONDS)
-    owner = (request.database, request.user.name)
-    retry = bool(options.get("allowRetry"))
-    return _first(request, Cursor(owner, answer.values, batch_size, envelope, seconds, retry))
+    cursor = Cursor(
+        owner=owner_of(request),
+        seconds=float(given.get("ttl") or DEFAULT_SECONDS),
+        values=answer.values,
+        batch_size=batch_size,
+        envelope=envelope,
+        retry=bool(options.get("allowRetry")),
+    )
+    return _first(request, cursor)
 
 
 def _options(given: dict[str, Any], options: dict[str, Any]) -> QueryOptions:
@@ -127,21 +126,14 @@ def _envelope(
 def _first(request: Request, cursor: Cursor) -> Response:
     page = cursor.page(201)
     if cursor.has_more:
-        _forget_expired(request)
+        forget_expired(request.file.cursors)
         request.file.cursors[cursor.number] = cursor
     return page
 
 
-def _forget_expired(request: Request) -> None:
-    now = time.monotonic()
-    for number, cursor in list(request.file.cursors.items()):
-        if cursor.expires < now:
-            request.file.cursors.pop(number, None)
-
-
 def _cursor(request: Request, number: str) -> Cursor:
-    cursor: Cursor | None = request.file.cursors.get(number)
-    if cursor is None or cursor.owner != (request.database, request.user.name) or cursor.expires < time.monotonic():
+    cursor: Cursor | None = find(request.file.cursors, number, request)
+    if cursor is None:
         raise ArangoError(1600, message=f"cursor not found: {number}")
     return cursor
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .errors import ArangoError
+from .held import Held, find, forget_expired, owner_of
 from .request import Request, Response, Route, shaped, success
 from .storage import Transaction
 from .values import dump
@@ -28,20 +29,13 @@ Batch: TypeAlias = tuple[str, str]
 _numbers = itertools.count(time.time_ns())
 
 
-@dataclass(slots=True)
-class Dump:
-    """Collections as they were at one moment; gone once `expires` (monotonic seconds) is over."""
+@dataclass(slots=True, kw_only=True)
+class Dump(Held):
+    """Collections as they were at one moment."""
 
-    owner: tuple[str, str]
-    """Database and user."""
     waiting: deque[Batch]
-    seconds: float
     sent: dict[str, Batch] = field(default_factory=dict)
     """Batches that can be asked for again, by the numbers that their readers gave them."""
-    expires: float = 0.0
-
-    def touch(self) -> None:
-        self.expires = time.monotonic() + self.seconds
 
     def batch(self, number: str) -> Batch | None:
         """The batch that has this number, else the next one, or None if all were sent."""
@@ -66,8 +60,9 @@ def start(request: Request) -> Response:
     with request.transaction() as transaction:
         for name in names:
             waiting.extend((name, text) for text in _batches(request, transaction, name, projections, size))
-    _forget_expired(request)
-    held = Dump((request.database, request.user.name), waiting, float(given.get("ttl") or DEFAULT_SECONDS))
+    forget_expired(request.file.dumps)
+    seconds = float(given.get("ttl") or DEFAULT_SECONDS)
+    held = Dump(owner=owner_of(request), seconds=seconds, waiting=waiting)
     held.touch()
     number = f"dump-{next(_numbers)}"
     request.file.dumps[number] = held
@@ -116,16 +111,9 @@ def _at(value: Any, path: list[str]) -> Any:
     return value
 
 
-def _forget_expired(request: Request) -> None:
-    now = time.monotonic()
-    for number, held in list(request.file.dumps.items()):
-        if held.expires < now:
-            request.file.dumps.pop(number, None)
-
-
 def _dump(request: Request, number: str) -> Dump:
-    held: Dump | None = request.file.dumps.get(number)
-    if held is None or held.owner != (request.database, request.user.name) or held.expires < time.monotonic():
+    held: Dump | None = find(request.file.dumps, number, request)
+    if held is None:
         raise ArangoError(404, message=f"dump not found: {number}")
     return held
 

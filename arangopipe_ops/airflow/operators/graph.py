@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import ObjectStoragePath, XComArg
 
-from arangopipe_ops import stages
 from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, References, one_of
 from arangopipe_ops.errors import Invalid
 
@@ -92,6 +91,8 @@ class BatchWriteOperator(MetadataOperator):
             raise Invalid("path", f"there is no file {self.path}") from None
 
     def _write(self, store: "Store", lines: Iterable[Any]) -> "Summary":
+        from arangopipe_ops import stages
+
         bounds: dict[str, Any] = {} if self.batch is None else {"batch": self.batch}
         return store.write_many(stages.read_stages(lines), on_conflict=self.on_conflict, **bounds)
 

@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow.sdk import BaseOperator, XComArg
 
-from arangopipe_ops import errors, model
+from arangopipe_ops import errors
 from arangopipe_ops.airflow import assets, compat
 from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.lineage import TellsLineage
 from arangopipe_ops.airflow.templates import ValueTemplates
-from arangopipe_ops.model import Document, Ref
-from arangopipe_ops.model import Reference as StoredReference
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.retry_policy import RetryPolicy
 
+    from arangopipe_ops.model import Document, Ref
     from arangopipe_ops.store import Store
     from arangopipe_ops.store.run import OnMetadataError
 
@@ -31,7 +30,7 @@ FAIL_ON_LASTING_ERRORS = compat.no_retry_after(
 )
 """Spends no retries on what another attempt cannot cure. None before Airflow 3.3, which has no retry policies."""
 
-Reference = StoredReference | XComArg
+Reference = Mapping[str, Any] | str | XComArg
 References = Reference | Sequence[Reference]
 Attributes = Mapping[str, Any] | XComArg
 
@@ -92,7 +91,7 @@ class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
         return f"{self.operator_name}({first}={getattr(self, first)!r})"
 
 
-def _is_ref(answer: Any) -> TypeGuard[Ref]:
+def _is_ref(answer: Any) -> "TypeGuard[Ref]":
     return isinstance(answer, dict) and answer.keys() >= {"_id", "kind"}
 
 
@@ -103,10 +102,12 @@ class ProvisionOperator(MetadataOperator):
         return self.hook.provision()
 
 
-def ref_of(document: Document, store: "Store") -> Ref:
+def ref_of(document: "Document", store: "Store") -> "Ref":
     """Return the Ref of a stored document."""
+    from arangopipe_ops import model  # what tasks need is not loaded by whoever parses a DAG
+
     node = store.schema.node(document["_id"].partition("/")[0])
-    return Ref(
+    return model.Ref(
         schema_version=model.SCHEMA_VERSION,
         kind=node.kind,
         _id=document["_id"],

@@ -1,19 +1,19 @@
 """One operator for each stage of a machine-learning pipeline: it writes the stage and returns its Ref."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import XComArg
 
-from arangopipe_ops import errors, stages
+from arangopipe_ops import errors
 from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
 from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, Reference, References, at_hand
-from arangopipe_ops.model import Ref, Stage
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from arangopipe_ops.model import Ref
     from arangopipe_ops.store import OnConflict, Store
 
 _SHOWN_AS_JSON = (
@@ -31,7 +31,8 @@ class StageOperator(MetadataOperator):
     the task fails (`fail`).
     """
 
-    stage: ClassVar[Callable[..., Stage]]
+    stage: ClassVar[str]
+    """Its name in `stages.STAGES`."""
     stage_arguments: ClassVar[tuple[str, ...]]
     template_fields: Sequence[str] = ("attributes", "on_conflict", *MetadataOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(_SHOWN_AS_JSON, "json")
@@ -44,9 +45,11 @@ class StageOperator(MetadataOperator):
         self.attributes: Any = attributes
         self.on_conflict = on_conflict
 
-    def record(self, store: "Store", context: "Context") -> Ref:
+    def record(self, store: "Store", context: "Context") -> "Ref":
+        from arangopipe_ops import stages  # what tasks need is not loaded by whoever parses a DAG
+
         arguments = self.arguments(context)
-        stage = stages.make(type(self).stage, arguments, self.attributes or {})
+        stage = stages.make(stages.STAGES[self.stage], arguments, self.attributes or {})
         self.learn({**(self.attributes or {}), **arguments})
         ref = store.write(stage, on_conflict=self.on_conflict)
         read = {kind: arguments[name] for name, kind in _DATA.items() if arguments.get(name) is not None}
@@ -62,7 +65,7 @@ class StageOperator(MetadataOperator):
 class RegisterProjectOperator(StageOperator):
     """Registers a project."""
 
-    stage = stages.register_project
+    stage = "project"
     stage_arguments = ("name",)
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
@@ -77,7 +80,7 @@ class RegisterDatasetOperator(StageOperator):
     Without `version` its content decides the version: schema, checksum and all other attributes.
     """
 
-    stage = stages.register_dataset
+    stage = "dataset"
     stage_arguments = ("name", "version", "uri", "source", "checksum")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
@@ -106,7 +109,7 @@ class RegisterFeaturesetOperator(StageOperator):
     content decides the version.
     """
 
-    stage = stages.register_featureset
+    stage = "featureset"
     stage_arguments = ("name", "dataset", "features", "transformation", "selection", "version")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
@@ -136,7 +139,7 @@ class RegisterModelOperator(StageOperator):
     Without `version` the content decides the version.
     """
 
-    stage = stages.register_model
+    stage = "model"
     stage_arguments = ("name", "project", "task", "technique", "framework", "version")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
@@ -171,7 +174,7 @@ class LogRunOperator(StageOperator):
     run; `start` is the start of the DAG run if it is not given.
     """
 
-    stage = stages.log_run
+    stage = "run"
     lineage_outputs = ("model",)
     stage_arguments = (
         "run_id",
@@ -239,7 +242,7 @@ class RegisterDeploymentOperator(StageOperator):
     is `active` if it is not given, or `scheduled`, or `archived`.
     """
 
-    stage = stages.register_deployment
+    stage = "deployment"
     stage_arguments = ("tag", "project", "model", "run", "featureset", "environment", "status")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
@@ -271,7 +274,7 @@ class LogServingPerfOperator(StageOperator):
     There is one node for a deployment, period and `source`: tie the period to the DAG run, not to the clock.
     """
 
-    stage = stages.log_serving_perf
+    stage = "serving-perf"
     stage_arguments = ("deployment", "metrics", "period_start", "period_end", "source")
     template_fields = (*stage_arguments, *StageOperator.template_fields)
 
