@@ -14,7 +14,10 @@ from arangopipe_ops.integrations.source import Period
 from arangopipe_ops.serving import latest, periods
 from arangopipe_ops.serving.periods import Step, step_of
 
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
+ZONES = [
+    *("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"),
+    *("Asia/Kathmandu", "Pacific/Apia", "America/Sao_Paulo", "America/Havana"),
+]
 LENGTHS = ["15m", "1h", "6h", "1d", "1w", "1M", "3M", "1y", "PT90M", "P10D", "P1M"]
 
 
@@ -156,3 +159,20 @@ def test_lengths_without_a_beginning_are_refused(every: str) -> None:
     """The latest periods of a length that divides neither day nor year would differ from one day to the next."""
     with pytest.raises(Invalid, match="say since when"):
         latest(1, every)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("America/Sao_Paulo", "2018-11-04", [23, 24, 24]),  # midnight was skipped
+        ("America/Havana", "2026-10-31", [24, 25, 24]),  # midnight comes twice
+    ],
+)
+def test_days_begin_at_midnight_where_clocks_change_at_midnight(zone: str, day: str, hours: list[int]) -> None:
+    """A skipped midnight moves its own day alone, and one that comes twice is the first; asked for either way."""
+    begin = datetime.fromisoformat(day)
+    found = list(periods(day, begin + timedelta(days=3), "1d", zone))
+    spans = [(each.start, each.end) for each in found]
+    assert [(end - start) / timedelta(hours=1) for start, end in spans] == hours
+    assert latest(3, "1d", zone, found[-1].end) == found
+    assert {end.astimezone(ZoneInfo(zone)).hour for _, end in spans} == {0}

@@ -36,10 +36,10 @@ def read(
     """Yield what a query selects: a record for each deployment and period, or for each prediction with `outcomes`.
 
     The query has the parameters `:period_start` (included) and `:period_end` (not), and optionally `:deployments`, as
-    in `WHERE name IN :deployments`, of which a query gets `at_once`. It is asked for each period, and its records need not
-    say which. With `together` it is asked once for all periods, between the start of the first and the end of the last,
-    and has to group by them and name each one's start. `times` says how the bounds are bound: `text` on SQLite, else
-    `aware`, unless given. Times without a zone are UTC. `columns` are those of `records.rows`. `outcomes` are the
+    in `WHERE name IN :deployments`, of which a query gets `at_once`. It is asked for each period, and its records need
+    not say which. With `together` it is asked once for all periods, between the start of the first and the end of the
+    last, and has to group by them and name each one's start. `times` says how the bounds are bound: `text` on SQLite,
+    else `aware`, unless given. Times without a zone are UTC. `columns` are those of `records.rows`. `outcomes` are the
     arguments of `records.Outcomes`, for a query that joins predictions with what came of them. `engine`: arguments of
     `create_engine`. The transaction is rolled back. Raises Invalid, Misconfigured, Unavailable.
     """

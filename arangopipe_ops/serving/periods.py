@@ -18,14 +18,17 @@ class Step(NamedTuple):
     days: int = 0
     seconds: float = 0
 
-    def after(self, start: pendulum.DateTime, number: int) -> pendulum.DateTime:
+    def after(self, start: pendulum.DateTime, number: int, zone: Any) -> pendulum.DateTime:
         """Return where the period of this number ends, counted from the start: 31 January, 28 February, 31 March.
 
-        In UTC, since times of one zone are compared by what its clocks show, which they show twice in autumn.
+        By the calendar the start is what the clocks of the zone show, without a zone: it may be a time that they skip
+        on that day alone, as midnight in Sao Paulo once was. What they show twice is the first time. Times that are
+        compared are in UTC, since those of one zone are compared by what its clocks show.
         """
         if self.seconds:
-            return start.in_timezone("UTC").add(seconds=self.seconds * number)
-        return start.add(months=self.months * number, days=self.days * number).in_timezone("UTC")
+            return start.add(seconds=self.seconds * number)
+        shown = start.add(months=self.months * number, days=self.days * number)
+        return _moment(shown.replace(fold=0), zone)
 
 
 _SHORT = re.compile(r"(\d+)([smhdwMy])")
@@ -52,9 +55,12 @@ def periods(since: Any, until: Any, every: Any, zone: Any = "UTC") -> Iterator[P
     Each period is in UTC. Raises Invalid.
     """
     place, step = _zone(zone), step_of(every)
-    start, end = _moment(since, "since", place), _moment(until, "until", place)
-    bound, number = start.in_timezone("UTC"), 1
-    while (following := step.after(start, number)) <= end:
+    given = _read(since, "since")
+    bound, end = _moment(given, place), _moment(_read(until, "until"), place)
+    start, number = bound, 1
+    if not step.seconds:
+        start = pendulum.instance(given).naive() if given.tzinfo is None else bound.in_timezone(place).naive()
+    while (following := step.after(start, number, place)) <= end:
         if following > bound:
             yield Period(bound, following)
         bound, number = following, number + 1
@@ -67,16 +73,16 @@ def latest(count: int, every: Any, zone: Any = "UTC", now: datetime | None = Non
     and divides a day begins at midnight in UTC. Raises Invalid for other lengths, which need a moment to count from.
     """
     place, step = _zone(zone), step_of(every)
-    end = _moment(now or datetime.now(UTC), "now", place)
+    end = _moment(_read(now or datetime.now(UTC), "now"), place)
     if count < 1:
         raise Invalid("last", f"{count} is not a number of periods")
-    before = step.after(end, -count - 1).in_timezone(place)
+    shown = end.in_timezone(place).naive()
     if step.seconds and 86400 % step.seconds == 0:
-        begin = before.in_timezone("UTC").start_of("day")
+        begin = step.after(end, -count - 1, place).start_of("day")
     elif step.days in (1, 7):
-        begin = before.start_of("day" if step.days == 1 else "week")
+        begin = shown.subtract(days=step.days * (count + 1)).start_of("day" if step.days == 1 else "week")
     elif step.months and 12 % step.months == 0:
-        begin = before.start_of("year")
+        begin = shown.subtract(months=step.months * (count + 1)).start_of("year")
     else:
         raise Invalid("every", f"{every!r} divides neither a day nor a year; say since when")
     return list(periods(begin, end, every, place))[-count:]
@@ -112,16 +118,24 @@ def _step(every: Any) -> Step | None:
     return None
 
 
-def _moment(value: Any, path: str, zone: Any) -> pendulum.DateTime:
+def _read(value: Any, path: str) -> datetime:
+    """Return a time as it was given, with or without a zone."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
-        at: pendulum.DateTime = pendulum.instance(value, tz=zone)
-        return at.in_timezone(zone)
+        pendulum.instance(value)
     except (ValueError, AttributeError):
         raise Invalid(path, f"{value!r} is not a time") from None
+    given: datetime = value
+    return given
+
+
+def _moment(given: datetime, zone: Any) -> pendulum.DateTime:
+    """Return a time in UTC. What a clock skips is as much later, as the standard library has it."""
+    at = given if given.tzinfo else datetime.combine(given.date(), given.time(), tzinfo=zone)
+    return pendulum.instance(at.astimezone(UTC)).in_timezone("UTC")
 
 
 def _zone(zone: Any) -> Any:
