@@ -14,6 +14,7 @@ from answering_server import Asked, answering
 from conftest import dump
 
 from arangopipe_ops import stages
+from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.operators import CollectServingPerfOperator
 from arangopipe_ops.errors import Invalid
 
@@ -157,6 +158,23 @@ def test_what_failed_is_in_the_answer(wine: Any, served: Any, tmp_path: Path, on
     assert stored(wine) == {(tag, "2026-05-04T00:00", "labels"): 0.86 for tag in TAGS}
     [fault] = returned(dag_run, "collect")["faults"]
     assert (fault["source"], fault["deployment"], fault["periods"]) == ("dead", None, 1)
+
+
+@pytest.mark.slow
+def test_no_work_is_lost_when_nothing_can_be_written(
+    wine: Any, served: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with the arguments fails at once; as a warning, the task succeeds without an answer."""
+    with daily() as built:
+        for choice in ("fail", "warn"):
+            CollectServingPerfOperator(
+                task_id=choice, sources=[source(tmp_path)], deployments=["none"], retries=2, on_metadata_error=choice
+            )
+    dag_run = run(built, **day(3))
+    assert states(dag_run) == {"fail": "failed", "warn": "success"}
+    assert dag_run.get_task_instance("fail").try_number == (1 if compat.HAS_RETRY_POLICIES else 3)
+    assert returned(dag_run, "warn") is None
+    assert "Deployment 'none'" in capsys.readouterr().out
 
 
 @pytest.mark.slow

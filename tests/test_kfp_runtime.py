@@ -533,6 +533,17 @@ def test_whole_numbers_in_sources_are_whole(deployments: list[str], store: Store
     assert runtime.collect_serving_performance(given) == (1, 0, 0, 0)
 
 
+def test_chosen_deployments_are_asked_for(
+    deployments: list[str], store: Store, output: Any, figures: dict[str, Any]
+) -> None:
+    """Those of the list and no other: an empty one, such as a loop may give, is about none."""
+    given = {"sources": [figures], **DAYS}
+    assert runtime.collect_serving_performance({**given, "deployments": [], "receipt": output()}) == (0, 0, 0, 0)
+    warned = {**given, "deployments": ["green"], "on_error": "warn", "receipt": output()}
+    assert runtime.collect_serving_performance(warned) == (0, 0, 0, 1)
+    assert store.search("ServingPerf")["total"] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -16,7 +16,9 @@ def collected(store: Store, given: Mapping[str, Any]) -> Report:
 
     KFP makes floats of whole numbers in dicts, and hands over empty texts for what was not given.
     """
-    told = {name: given[name] for name in ("sources", "every", "zone", "deployments") if given.get(name)}
+    told = {name: given[name] for name in ("sources", "every", "zone") if given.get(name)}
+    if given.get("deployments") is not None:
+        told["deployments"] = given["deployments"]
     wanted = Configuration.from_json(canonical(told, "parameters"), os.environ)
     return collect(
         store,

@@ -79,6 +79,7 @@ class CollectServingPerfOperator(MetadataOperator):
         from arangopipe_ops.airflow.source_connections import connected
         from arangopipe_ops.serving import Configuration, collect  # only the task that asks pays for it
 
+        self._faults = ()
         given: dict[str, Any] = {"sources": [connected(each) for each in at_hand(self.sources) or ()]}
         if self.statuses is not None:
             given["statuses"] = self.statuses
@@ -107,7 +108,8 @@ class CollectServingPerfOperator(MetadataOperator):
             self.log.warning("Not all is collected: %s", error)
             return answer
         self.learned.error = error
-        context["ti"].xcom_push("return_value", answer)  # the error ends the task without
+        if self.do_xcom_push:
+            context["ti"].xcom_push("return_value", answer)  # the error ends the task without
         raise error
 
     def _periods(self, context: "Context") -> "list[Period]":
