@@ -19,6 +19,7 @@ from arangopipe_ops.airflow.operators import CollectServingPerfOperator
 from arangopipe_ops.errors import Invalid
 
 __all__ = ["airflow", "graph"]
+pytestmark = pytest.mark.slow
 
 TAGS = ("wine-1", "wine-2", "wine-3")
 QUERY = "SELECT deployment, period_start, accuracy FROM served WHERE period_start >= :period_start"
@@ -72,7 +73,6 @@ def stored(store: Any) -> dict[tuple[str, str, str], Any]:
     return found
 
 
-@pytest.mark.slow
 def test_a_day_is_collected_once(wine: Any, served: Any, tmp_path: Path) -> None:
     """The period is the data interval; doing it again changes nothing, and the answer says what was done."""
     with daily() as built:
@@ -88,7 +88,6 @@ def test_a_day_is_collected_once(wine: Any, served: Any, tmp_path: Path) -> None
     assert returned(again, "collect")["same"] == 3
 
 
-@pytest.mark.slow
 def test_shards_and_dates_by_hand(wine: Any, served: Any, tmp_path: Path) -> None:
     """Mapped over shards of deployments, each task collects its own; a range of days is one collection."""
     with daily() as built:
@@ -102,7 +101,6 @@ def test_shards_and_dates_by_hand(wine: Any, served: Any, tmp_path: Path) -> Non
     assert len(stored(wine)) == 6
 
 
-@pytest.mark.slow
 def test_a_retry_asks_for_what_is_missing(
     wine: Any, served: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +144,6 @@ def test_a_clear_is_no_retry(attempt: int, most: int, retry: bool) -> None:
     assert _is_retry(SimpleNamespace(retries=2), {"ti": ti}) is retry  # type: ignore[typeddict-item]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("on_faults", "state"), [("fail", "failed"), ("warn", "success")])
 def test_what_failed_is_in_the_answer(wine: Any, served: Any, tmp_path: Path, on_faults: Any, state: str) -> None:
     """One dead source loses nothing of the other; whether the task fails for it can be chosen."""
@@ -160,7 +157,6 @@ def test_what_failed_is_in_the_answer(wine: Any, served: Any, tmp_path: Path, on
     assert (fault["source"], fault["deployment"], fault["periods"]) == ("dead", None, 1)
 
 
-@pytest.mark.slow
 def test_no_work_is_lost_when_nothing_can_be_written(
     wine: Any, served: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,7 +173,6 @@ def test_no_work_is_lost_when_nothing_can_be_written(
     assert "Deployment 'none'" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_run_without_an_interval_says_what_it_needs(
     wine: Any, served: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,7 +234,6 @@ def answer(asked: Asked) -> tuple[int, str]:
     return (200, '{"accuracy": 0.5}') if "wine-2" not in asked.path else (500, SECRET)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("login", ["", "ml"])
 def test_a_connection_gives_url_and_credentials(
     wine: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], login: str
@@ -267,7 +261,6 @@ def test_a_connection_gives_url_and_credentials(
     assert SECRET not in f"{found}{printed.out}{printed.err}{rendered}"
 
 
-@pytest.mark.slow
 def test_a_data_base_is_a_connection(wine: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host of an SQLite connection is the file, as in Airflow's own provider."""
     monkeypatch.setenv("AIRFLOW_CONN_LABELS", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/served.db"}))
