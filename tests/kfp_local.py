@@ -1,7 +1,7 @@
 """Pipelines for the tests, executed by KFP's own local runner: a process for each step, no docker, no cluster."""
 
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from kfp import dsl, local
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
@@ -194,7 +194,7 @@ def plain(name: str = "wine"):
 
 
 @dsl.pipeline(name="everything")
-def everything(text: str, note: Dict[str, Any], metrics_uri: str):
+def everything(text: str, note: Dict[str, Any], sources: List[Dict[str, Any]]):
     """Every component once, each text parameter through KFP."""
     provision = tracked(made["provision"](), retries=0)
     project = call("register_project", name=text, attributes=note).after(provision)
@@ -283,11 +283,9 @@ def everything(text: str, note: Dict[str, Any], metrics_uri: str):
     )
     call(
         "collect_serving_performance",
-        uri=metrics_uri,
-        project=text,
-        environment=text,
-        period_end="2026-03-03",
-        source="collected",
+        sources=sources,
+        since="2026-03-02",
+        until="2026-03-03",
     ).after(promoted)
     call(
         "select_model", project=text, policy={"metric": "accuracy", "threshold": 0.7}, deploy="selected", reason=text

@@ -73,6 +73,7 @@ def test_airflow_finds_the_dags_and_no_other() -> None:
         "new_data": "asset_retraining",
         "retrain_on_new_data": "asset_retraining",
         "daily_performance": "backfill",
+        "collect_serving_performance": "collect_serving_performance",
     }
     for dag in found.dags.values():
         assert (dag.doc_md or "").lstrip().startswith("### ")

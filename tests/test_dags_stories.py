@@ -1,5 +1,6 @@
 """The example DAGs are run as users run them; each leaves in the graph what its page promises, and nothing twice."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -265,3 +266,67 @@ def test_a_run_without_a_day_says_what_it_needs(graph: Any, capsys: pytest.Captu
     assert found["log_day"] == "upstream_failed"
     assert "start it again with a day" in capsys.readouterr().out
     assert "datasets" not in counted(graph)
+
+
+SERVING = ("servingperf", "deployment_servingperf")
+
+
+def graders_on(graph: Any) -> dict[tuple[str, str, str], Any]:
+    """The figures by deployment, day and source; what is there twice fails the test."""
+    tags = {each["_key"]: each["tag"] for each in graph.db.collection("deployment").all()}
+    nodes = list(graph.db.collection("servingperf").all())
+    found = {(tags[each["deployment"]], each["period_start"][:10], each["source"]): each for each in nodes}
+    assert len(found) == len(nodes)
+    return found
+
+
+def test_a_day_of_serving_is_collected_once(graph: Any, tmp_path: Path) -> None:
+    """Days, done twice and then by hand at once, are one node per deployment and day; who serves badly is named."""
+    days = {day: datetime(2026, 5, day + 1, tzinfo=UTC) for day in (2, 3, 4)}
+    graders = [f"apple grader {place}" for place in ("north", "south")]
+    expected = {(tag, f"2026-05-0{day}", "graded by people") for tag in graders for day in days}
+    asked: dict[int, str] = {}
+    for day, at in days.items():
+        dag_run = started("collect_serving_performance", at, artifacts=str(tmp_path))
+        assert set(states(dag_run).values()) == {"success", "skipped"}
+        asked[day] = dag_run.run_id
+    found = graders_on(graph)
+    assert set(found) == expected
+    for (tag, day, _), node in found.items():
+        assert (node["predictions"], node["outcomes"]) == (200, 200)
+        assert (node["accuracy"] < 0.9) == (tag.endswith("south") and day >= "2026-05-03")
+        assert node["accuracy"] == accuracy_in(tmp_path / "apples.db", tag, day)
+    once = {"project": 1, "models": 1, "project_models": 1, "deployment": 2, "deployment_model": 2}
+    assert counted(graph) == once | dict.fromkeys(SERVING, 6)
+
+    wanted = {day: events_of("apple grader needs retraining", run_id) for day, run_id in asked.items()}
+    told = [(day, event.extra["deployment"]) for day, events in wanted.items() for event in events]
+    assert told == [(3, "apple grader south"), (4, "apple grader south")]
+
+    before = dump(graph.db)
+    for at in days.values():
+        started("collect_serving_performance", at, artifacts=str(tmp_path))
+    by_hand = {"since": "2026-05-02", "until": "2026-05-05", "artifacts": str(tmp_path)}
+    dag_run = run(built("collect_serving_performance"), logical_date=None, run_conf=by_hand)
+    assert set(states(dag_run).values()) == {"success", "skipped"}
+    assert returned(dag_run, "collect", 0)["same"] == 3
+    assert dump(graph.db) == before
+
+
+def accuracy_in(file: Path, deployment: str, day: str) -> float:
+    """The share of predictions of a day that came true, computed by the data base."""
+    with sqlite3.connect(file) as connection:
+        [(share,)] = connection.execute(
+            "SELECT avg(prediction = outcome) FROM predictions WHERE deployment = ? AND date(time) = ?",
+            [deployment, day],
+        )
+    return float(share)
+
+
+def test_collecting_by_hand_says_what_it_needs(graph: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a data interval or days it fails, and writes no figures."""
+    conf = {"artifacts": str(tmp_path)}
+    found = states(run(built("collect_serving_performance"), logical_date=None, run_conf=conf))
+    assert found["collect[0]"] == "failed"
+    assert "give since and until" in capsys.readouterr().out
+    assert "servingperf" not in counted(graph)

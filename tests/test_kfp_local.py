@@ -52,6 +52,13 @@ def of(store: Store, node: Document | str, *kinds: str) -> list[Document]:
     return [each["document"] for each in found]
 
 
+def figures(folder: Path, deployment: str, *days: str) -> dict[str, Any]:
+    """Return a source: a file with figures of a deployment."""
+    rows = [{"deployment": deployment, "period_start": day, "accuracy": 0.7} for day in days]
+    (folder / "figures.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return {"type": "files", "path": f"{folder}/figures.jsonl"}
+
+
 # --- every component -------------------------------------------------------------------------------------
 
 
@@ -60,8 +67,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory, module_patch: pytest.Mo
     """The graph after a pipeline with every component, on a database that the pipeline provisions."""
     folder = tmp_path_factory.mktemp("everything")
     store = graph(folder, module_patch, provisioned=False)
-    (folder / "metrics.json").write_text('{"accuracy": 0.7}')
-    story.execute(story.everything, folder, text=AWKWARD, note={"note": AWKWARD}, metrics_uri=f"{folder}/metrics.json")
+    sources = [figures(folder, AWKWARD, "2026-03-02") | {"name": "collected", "where": {"tag": AWKWARD}}]
+    story.execute(story.everything, folder, text=AWKWARD, note={"note": AWKWARD}, sources=sources)
     return store, folder
 
 
@@ -132,7 +139,7 @@ def test_receipts_are_artifacts_that_kfp_keeps(everything: tuple[Store, Path]) -
         each["artifacts"]["receipt"]["artifacts"][0] for each in outputs if "receipt" in each.get("artifacts", {})
     ]
     named = [receipt for receipt in receipts if NODE_ID in receipt["metadata"]]
-    assert len(named) == 14
+    assert len(named) == 13
     for receipt in named:
         assert json.loads(Path(receipt["uri"]).read_text())["_id"] == receipt["metadata"][NODE_ID]
         assert store.get(receipt["metadata"][NODE_ID])
@@ -253,10 +260,10 @@ def test_serving_performance_is_collected_on_schedule(store: Store, tmp_path: Pa
     store.write(stages.register_project("wine"))
     store.write(stages.register_model("forest", project="wine"))
     deployment = store.write(stages.register_deployment("blue", project="wine", model="forest"))
-    (tmp_path / "metrics.json").write_text('{"accuracy": 0.7, "requests": 12}')
+    sources = [figures(tmp_path, "blue", "2026-03-01", "2026-03-02")]
     pipeline = pipelines(story.HERE)["scheduled_serving_performance"]
-    for end in ("2026-03-02", "2026-03-03", "2026-03-03"):
-        story.execute(pipeline, tmp_path, uri=f"{tmp_path}/metrics.json", project="wine", period_end=end)
+    for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-02", "2026-03-03"), ("2026-03-01", "2026-03-03")):
+        story.execute(pipeline, tmp_path, sources=sources, since=since, until=until)
     found = nodes(store, "ServingPerf")
     assert [node["period_end"][:10] for node in found] == ["2026-03-03", "2026-03-02"]
     assert {node["deployment"] for node in found} == {deployment["_key"]}

@@ -1,6 +1,7 @@
 """arangopipe_ops.kfp.runtime: what components do, without a pipeline around them."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from kfp import dsl
 
 from arangopipe_ops.errors import Conflict, Invalid, Misconfigured, NotFound, Unavailable
-from arangopipe_ops.kfp import collecting, runtime
+from arangopipe_ops.kfp import runtime
 from arangopipe_ops.kfp.artifacts import NODE_ID
 from arangopipe_ops.kfp.execution import FINALIZER_VARIABLE, TASK_VARIABLE, Execution
 from arangopipe_ops.store import Store
@@ -468,53 +469,94 @@ def test_a_failure_tells_no_secret(finalize: Any) -> None:
 # --- serving performance ---------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def figures(tmp_path: Path) -> dict[str, Any]:
+    """A source: a file with two days of the deployment that is active."""
+    lines = ["deployment,period_start,accuracy", "blue,2026-03-09,0.75", "blue,2026-03-10,0.7"]
+    (tmp_path / "figures.csv").write_text("\n".join(lines))
+    return {"type": "files", "name": "gate", "path": str(tmp_path / "figures.csv")}
+
+
+DAYS = {"since": "2026-03-09", "until": "2026-03-11"}
+
+
+def test_collecting_writes_what_sources_tell(
+    deployments: list[str], store: Store, output: Any, figures: dict[str, Any]
+) -> None:
+    """A node for each deployment that serves and period, the same again; the receipt is the report."""
+    receipt = output()
+    assert runtime.collect_serving_performance({"sources": [figures], **DAYS, "receipt": receipt}) == (2, 0, 0, 0)
+    assert runtime.collect_serving_performance({"sources": [figures], **DAYS, "receipt": output()}) == (0, 0, 2, 0)
+    found = store.search("ServingPerf", order_by="period_start", descending=False)["nodes"]
+    assert [(each["accuracy"], each["source"], each["period_start"][:10]) for each in found] == [
+        (0.75, "gate", "2026-03-09"),
+        (0.7, "gate", "2026-03-10"),
+    ]
+    assert {each["deployment"] for each in found} == {deployments[0].partition("/")[2]}
+    assert receipt.metadata == {f"arangopipe.{name}": n for name, n in zip(
+        ("created", "revised", "same", "faults"), ("2", "0", "0", "0"), strict=True)}  # fmt: skip
+    assert json.loads(Path(receipt.path).read_text())["periods"] == 2
+
+
+def test_what_could_not_be_collected_is_named(
+    deployments: list[str], store: Store, output: Any, figures: dict[str, Any]
+) -> None:
+    """The rest is written before the step fails, or warns; asked again, only what is missing is asked for."""
+    given = {"sources": [figures], "since": "2026-03-09", "until": "2026-03-12"}
+    receipt = output()
+    with pytest.raises(Unavailable, match=r"1 faults, the first blue by gate: there are no figures"):
+        runtime.collect_serving_performance({**given, "receipt": receipt})
+    assert receipt.metadata["arangopipe.created"] == "2"
+    again = {**given, "only_missing": True, "on_error": "warn", "receipt": output()}
+    assert runtime.collect_serving_performance(again) == (0, 0, 0, 1)
+    report = json.loads(Path(again["receipt"].path).read_text())
+    assert (report["known"], report["faults"][0]["period_start"][:10]) == (2, "2026-03-11")
+
+
+def test_the_last_periods_are_those_that_are_over(
+    deployments: list[str], store: Store, output: Any, figures: dict[str, Any]
+) -> None:
+    """Without since and until they are counted from now, also where KFP hands over empty texts and floats."""
+    receipt = output()
+    given = {"sources": [figures], "every": "1h", "zone": "", "last": 3.0, "since": "", "until": "", "on_error": "warn"}
+    runtime.collect_serving_performance({**given, "receipt": receipt})
+    assert json.loads(Path(receipt.path).read_text())["periods"] == 3
+
+
+def test_whole_numbers_in_sources_are_whole(deployments: list[str], store: Store, output: Any, tmp_path: Path) -> None:
+    """KFP makes floats of them, which no source could count with."""
+    with sqlite3.connect(tmp_path / "served.db") as served:
+        served.execute("CREATE TABLE served AS SELECT 'blue' deployment, '2026-03-09' period_start, 0.5 accuracy")
+    query = "SELECT * FROM served WHERE period_start < :period_end AND deployment IN :deployments"
+    source = {"type": "sql", "url": f"sqlite:///{tmp_path}/served.db", "query": query, "at_once": 10.0}
+    given = {"sources": [source], "since": "2026-03-09", "until": "2026-03-10", "receipt": output()}
+    assert runtime.collect_serving_performance(given) == (1, 0, 0, 0)
+
+
+def test_chosen_deployments_are_asked_for(
+    deployments: list[str], store: Store, output: Any, figures: dict[str, Any]
+) -> None:
+    """Those of the list and no other: an empty one, such as a loop may give, is about none."""
+    given = {"sources": [figures], **DAYS}
+    assert runtime.collect_serving_performance({**given, "deployments": [], "receipt": output()}) == (0, 0, 0, 0)
+    warned = {**given, "deployments": ["green"], "on_error": "warn", "receipt": output()}
+    assert runtime.collect_serving_performance(warned) == (0, 0, 0, 1)
+    assert store.search("ServingPerf")["total"] == 0
+
+
 @pytest.mark.parametrize(
-    ("period", "end", "expected"),
+    ("changes", "problem"),
     [
-        ("1 day", None, ("2026-03-09T00:00:00.000Z", "2026-03-10T00:00:00.000Z")),
-        ("6 hours", None, ("2026-03-10T06:00:00.000Z", "2026-03-10T12:00:00.000Z")),
-        ("1 week", None, ("2026-03-02T00:00:00.000Z", "2026-03-09T00:00:00.000Z")),
-        ("1 hour", "2026-03-10T09:30:00+01:00", ("2026-03-10T07:30:00.000Z", "2026-03-10T08:30:00.000Z")),
+        ({"sources": []}, "list at least one"),
+        ({"until": None}, "give both"),
+        ({"until": "2026-03-09T12:00"}, "no whole period"),
+        ({"every": "a while"}, "not a length of time"),
+        ({"on_conflict": "fail"}, "revise or keep"),
     ],
 )
-def test_a_period_is_the_last_that_is_over(period: str, end: str | None, expected: tuple[str, str]) -> None:
-    """Periods follow each other from a Monday's midnight in UTC, unless an end is given."""
-    from datetime import UTC, datetime
-
-    assert collecting.window(period, end, datetime(2026, 3, 10, 14, 5, tzinfo=UTC)) == expected
-
-
-@pytest.mark.parametrize("period", ["", "day", "0 days", "1 month", "-1 day"])
-def test_what_is_no_period_is_refused(period: str) -> None:
-    """The error shows how a period is written."""
-    with pytest.raises(Invalid, match="1 day"):
-        collecting.window(period)
-
-
-def test_collecting_reads_the_metrics_of_the_active_deployment(
-    deployments: list[str], store: Store, output: Any, tmp_path: Path
+def test_what_cannot_be_collected_is_refused(
+    deployments: list[str], output: Any, figures: dict[str, Any], changes: dict[str, Any], problem: str
 ) -> None:
-    """The address is filled in, and collecting again writes the same node."""
-    (tmp_path / "2026-03-10T00:00:00.000Z.json").write_text('{"requests": 10, "accuracy": 0.75}')
-    given = {"uri": f"{tmp_path}/{{period_end}}.json", "project": "wine", "period_end": "2026-03-10", "source": "gate"}
-    first = runtime.collect_serving_performance({**given, "receipt": output()})
-    again = runtime.collect_serving_performance({**given, "receipt": output()})
-    assert (again.node_id, again.created) == (first.node_id, False)
-    node = store.get(first.node_id)
-    assert (node["accuracy"], node["source"], node["period_start"]) == (0.75, "gate", "2026-03-09T00:00:00.000Z")
-    assert deployments[0].endswith(node["deployment"])
-
-
-def test_collecting_names_what_is_missing(store: Store, output: Any, tmp_path: Path) -> None:
-    """No deployment, no file, no JSON object: each is an error of its own."""
-    runtime.write("project", {"name": "wine", "receipt": output()})
-    given = {"uri": f"{tmp_path}/none.json", "receipt": output()}
-    with pytest.raises(NotFound, match="active deployment"):
-        runtime.collect_serving_performance({**given, "project": "wine"})
-    with pytest.raises(Invalid, match="deployment"):
-        runtime.collect_serving_performance(given)
-    with pytest.raises(Unavailable, match=r"none\.json"):
-        runtime.collect_serving_performance({**given, "deployment": "blue"})
-    (tmp_path / "none.json").write_text("[1]")
-    with pytest.raises(Invalid, match="JSON object"):
-        runtime.collect_serving_performance({**given, "deployment": "blue"})
+    """Each is an error of its own, before anything is asked."""
+    with pytest.raises(Invalid, match=problem):
+        runtime.collect_serving_performance({"sources": [figures], **DAYS, **changes, "receipt": output()})

@@ -1,79 +1,49 @@
-"""Where serving performance comes from, and for which period."""
+"""What a step collects: how deployments served, from the sources that its parameters name."""
 
-import json
-import re
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
 
-from arangopipe_ops import errors
-from arangopipe_ops.model import Document, moment
-from arangopipe_ops.stages import slot_of
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.integrations.source import Period
+from arangopipe_ops.model import canonical
+from arangopipe_ops.serving import Configuration, FaultRow, Report, collect, latest, periods
 from arangopipe_ops.store import Store
 
-TIMEOUT = 30.0
 
-_PERIOD = re.compile(r"(\d+) (minute|hour|day|week)s?")
-_EPOCH = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
+def collected(store: Store, given: Mapping[str, Any]) -> Report:
+    """Collect what a component's parameters say. Raises what `serving.collect` raises.
 
-
-def active_deployment(store: Store, project: Any, environment: str) -> Document:
-    """Return the reference to the deployment that is active. Raises NotFound."""
-    if not project:
-        raise errors.Invalid("deployment", "is missing; give it, or the project whose active deployment is meant")
-    page = store.search("Deployment", {"active_slot": slot_of(project, environment)}, limit=1, count=False)
-    if not page["nodes"]:
-        raise errors.NotFound([f"an active deployment of {project!r} in {environment}"])
-    return {"_id": page["nodes"][0]["_id"]}
-
-
-def window(period: str, end: str | None = None, now: datetime | None = None) -> tuple[str, str]:
-    """Return beginning and end of a period: the one that ends at `end`, or else the last that is over.
-
-    `period` is a number and minute, hour, day or week. Periods that are not tied to an `end` follow each other from a
-    Monday's midnight in UTC, so that collecting twice in one of them collects the same. Raises Invalid.
+    KFP makes floats of whole numbers in dicts, and hands over empty texts for what was not given.
     """
-    found = _PERIOD.fullmatch(period.strip())
-    if not found or not int(found[1]):
-        raise errors.Invalid("period", f"{period!r} is not a number of minutes, hours, days or weeks, such as '1 day'")
-    length = timedelta(**{f"{found[2]}s": int(found[1])})
-    if end:
-        last = datetime.fromisoformat(moment(end, "period_end"))
-    else:
-        now = now or datetime.now(UTC)
-        last = now - (now - _EPOCH) % length
-    return moment(last - length, "period_start"), moment(last, "period_end")
+    told = {name: given[name] for name in ("sources", "every", "zone") if given.get(name)}
+    if given.get("deployments") is not None:
+        told["deployments"] = given["deployments"]
+    wanted = Configuration.from_json(canonical(told, "parameters"), os.environ)
+    return collect(
+        store,
+        _periods(given, wanted),
+        wanted.sources,
+        deployments=wanted.deployments,
+        on_conflict=given.get("on_conflict") or "revise",
+        only_missing=bool(given.get("only_missing")),
+    )
 
 
-def read(uri: str, deployment: Any, start: str, end: str) -> Document:
-    """Return the metrics, a JSON object, that a file or an HTTP address answers.
-
-    `{deployment}`, `{period_start}` and `{period_end}` in `uri` are filled in. Raises Invalid for another answer, and
-    Unavailable for none.
-    """
-    named = deployment.get("_id") if isinstance(deployment, dict) else deployment
-    for name, value in (("deployment", named), ("period_start", start), ("period_end", end)):
-        uri = uri.replace(f"{{{name}}}", str(value))
-    try:
-        metrics = json.loads(_content(uri))
-    except ValueError as error:
-        raise errors.Invalid("uri", f"{uri} does not answer JSON: {error}") from None
-    if not isinstance(metrics, dict):
-        raise errors.Invalid("uri", f"{uri} does not answer a JSON object of metrics")
-    return metrics
+def _periods(given: Mapping[str, Any], wanted: Configuration) -> list[Period]:
+    since, until = given.get("since"), given.get("until")
+    if bool(since) != bool(until):
+        raise Invalid("since", "and until: give both of them, or none for the last periods that are over")
+    if not since:
+        return latest(int(given.get("last") or 1), wanted.every, wanted.zone)
+    found = list(periods(since, until, wanted.every, wanted.zone))
+    if not found:
+        raise Invalid("every", f"there is no whole period of {wanted.every} from {since} to {until}")
+    return found
 
 
-def _content(uri: str) -> bytes:
-    parts = urlsplit(uri)
-    try:
-        if parts.scheme in ("http", "https"):
-            with urlopen(uri, timeout=TIMEOUT) as answer:
-                return bytes(answer.read())
-        if parts.scheme in ("", "file"):
-            return Path(unquote(parts.path) if parts.scheme else uri).read_bytes()
-    except (URLError, OSError) as error:
-        raise errors.Unavailable(f"{uri} cannot be read: {error}") from None
-    raise errors.Invalid("uri", f"{parts.scheme} addresses are not read; give a file or an http(s) address")
+def in_words(faults: Sequence[FaultRow]) -> str:
+    """Return how many faults there are, and which is the first."""
+    first = faults[0]
+    whom = f"{first['deployment'] or 'all deployments'} by {first['source']}"
+    return f"what could be collected is written; {len(faults)} faults, the first {whom}: {first['message']}"

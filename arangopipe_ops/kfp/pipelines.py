@@ -77,26 +77,28 @@ def _train_and_record_failures(tasks: Any) -> Call:
 
 def _scheduled_serving_performance(tasks: Any) -> Call:
     def scheduled_serving_performance(
-        uri: str,
-        project: str,
-        environment: str = "production",
-        period: str = "1 day",
-        period_end: str = "",
-        source: str = "scheduled",
+        sources: list[dict[str, Any]],
+        every: str = "1d",
+        zone: str = "UTC",
+        last: int = 1,
+        since: str = "",
+        until: str = "",
+        only_missing: bool = False,
     ) -> None:
-        """Collect how the active deployment of a project served in the last period; for a recurring run.
+        """Collect how all deployments that serve did so in the last periods; for a recurring run.
 
         Args:
-            uri: A file or an http(s) address that answers a JSON object of metrics; {deployment}, {period_start} and
-                {period_end} in it are filled in.
-            project: The project: an _id or a name.
-            environment: Where its deployment serves.
-            period: How long, a number of minutes, hours, days or weeks.
-            period_end: When it ends, ISO 8601; empty: the last whole period that is over, in UTC.
-            source: What the source is called in the graph.
+            sources: Where it is measured, such as {"type": "prometheus", "metrics": {...}}; the "where" of one chooses
+                deployments.
+            every: The length of a period, such as 15m, 1h, 1d, 1w or 1M.
+            zone: The time zone of days, such as Europe/Berlin.
+            last: How many of the last periods that are over, where since and until are empty.
+            since: When the first period begins, ISO 8601.
+            until: When the last period ends.
+            only_missing: Whether only what is not stored, or not whole, is asked for.
         """
         tasks.collect_serving_performance(
-            uri=uri, project=project, environment=environment, period=period, period_end=period_end, source=source
+            sources=sources, every=every, zone=zone, last=last, since=since, until=until, only_missing=only_missing
         )
 
     return scheduled_serving_performance

@@ -53,6 +53,15 @@ class Selected(NamedTuple):
     deployment: str
 
 
+class Collected(NamedTuple):
+    """How many nodes a collection wrote or found to be the same, and how many faults there were."""
+
+    created: int
+    revised: int
+    same: int
+    faults: int
+
+
 # --- components ------------------------------------------------------------------------------------------
 
 
@@ -61,19 +70,18 @@ def provision() -> bool:
     return admin.provision(open_store(Execution()).db)
 
 
-def write(stage: str, given: Mapping[str, Any], adapt: "Adapt | None" = None) -> Written:
+def write(stage: str, given: Mapping[str, Any]) -> Written:
     """Write a stage of `stages.STAGES` from a component's parameters, and leave the receipt.
 
-    Artifacts become references, metrics or what was produced, by the parameter they were given as; `adapt` then has
-    the last word. With `on_error` `warn` whatever the library raises is a warning, and receipt and answer are empty.
+    Artifacts become references, metrics or what was produced, by the parameter they were given as. With `on_error`
+    `warn` whatever the library raises is a warning, and receipt and answer are empty.
     """
     execution = execution_of(given)
     answer = Written("", False)
     with _recorded(execution, given):
         store = open_store(execution)
         arguments = _arguments(store, given)
-        adapt = adapt or _ADAPT.get(stage)
-        if adapt is not None:
+        if adapt := _ADAPT.get(stage):
             arguments = adapt(store, arguments, given)
         made = stages.make(stages.STAGES[stage], arguments, given.get("attributes") or {})
         ref = store.write(made, on_conflict=given.get("on_conflict") or "revise")
@@ -127,9 +135,27 @@ def select_model(given: Mapping[str, Any]) -> Selected:
     return answer
 
 
-def collect_serving_performance(given: Mapping[str, Any]) -> Written:
-    """Read the metrics of one period from where they are measured, and write them as serving performance."""
-    return write("serving-perf", given, _collected)
+def collect_serving_performance(given: Mapping[str, Any]) -> Collected:
+    """Read how deployments served from where it is measured, and write a node for each, period and source.
+
+    What could be collected is written; then what a source could not tell is an error, or with `on_error` `warn` a
+    warning. The receipt has the report in either case.
+    """
+    from arangopipe_ops.kfp import collecting  # most components collect nothing
+
+    execution = execution_of(given)
+    answer = Collected(0, 0, 0, 0)
+    with _recorded(execution, given):
+        report = collecting.collected(open_store(execution), given)
+        faults = report["faults"]
+        answer = Collected(report["created"], report["revised"], report["same"], len(faults))
+        told = {name: str(number) for name, number in answer._asdict().items()}
+        artifacts.leave_answer(given["receipt"], told, report)
+        if faults and given.get("on_error") == "warn":
+            _log.warning("not all is collected: %s", collecting.in_words(faults))
+        elif faults:
+            raise errors.Unavailable(collecting.in_words(faults))
+    return answer
 
 
 def log_failure(given: Mapping[str, Any]) -> bool:
@@ -297,19 +323,6 @@ def _run_arguments(store: Store, arguments: Document, given: Mapping[str, Any]) 
         raise errors.Invalid("result", f"{result!r} is not a mapping of names to values")
     inputs = {name: value for name, value in given.items() if name not in _APART or name == "attributes"}
     return {"run_id": execution_of(given).run_id(inputs), **result, **arguments}
-
-
-def _collected(store: Store, arguments: Document, given: Mapping[str, Any]) -> Document:
-    """Return the arguments of the serving performance that is found at `uri`."""
-    from arangopipe_ops.kfp import collecting
-
-    deployment = arguments.get("deployment") or collecting.active_deployment(
-        store, given.get("project"), given.get("environment") or "production"
-    )
-    start, end = collecting.window(given.get("period") or "1 day", given.get("period_end"))
-    metrics = collecting.read(given["uri"], deployment, start, end)
-    known = {"deployment": deployment, "metrics": metrics, "period_start": start, "period_end": end}
-    return known | ({"source": arguments["source"]} if "source" in arguments else {})
 
 
 Adapt = Callable[[Store, Document, Mapping[str, Any]], Document]

@@ -7,6 +7,7 @@ reference, the Ref from another task (`task.output`), an `_id` or a name will do
 Running a task again, by retry or by clearing it, writes the same nodes: it changes nothing, or revises them.
 """
 
+from arangopipe_ops.airflow.operators.collection import CollectServingPerfOperator
 from arangopipe_ops.airflow.operators.decisions import (
     MetricGateOperator,
     PromoteOperator,
@@ -39,6 +40,7 @@ __all__ = [
     "AQLOperator",
     "Attributes",
     "BatchWriteOperator",
+    "CollectServingPerfOperator",
     "LinkOperator",
     "LogRunOperator",
     "LogServingPerfOperator",

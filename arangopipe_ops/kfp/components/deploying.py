@@ -1,6 +1,6 @@
 """Components that deploy, promote and select models, and record how deployments serve."""
 
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
@@ -187,32 +187,43 @@ def log_serving_performance_by_reference(
 
 
 def collect_serving_performance(
-    uri: str,
-    receipt: Output[Metrics],
-    deployment: Optional[str] = None,
-    project: Optional[str] = None,
-    environment: Optional[str] = None,
-    period: str = "1 day",
-    period_end: Optional[str] = None,
-    source: Optional[str] = None,
-    attributes: Optional[Dict[str, Any]] = None,
+    sources: List[Dict[str, Any]],
+    receipt: Output[Artifact],
+    deployments: Optional[List[str]] = None,
+    every: str = "1d",
+    zone: str = "UTC",
+    last: int = 1,
+    since: Optional[str] = None,
+    until: Optional[str] = None,
+    only_missing: bool = False,
     on_conflict: str = "revise",
     on_error: str = "fail",
     pipeline_job_id: Optional[str] = None,
     pipeline_job_name: Optional[str] = None,
     pipeline_task_name: Optional[str] = None,
-) -> NamedTuple("Written", [("node_id", str), ("created", bool)]):
-    """Read the metrics of one period from where they are measured, and log them for a deployment.
+) -> NamedTuple("Collected", [("created", int), ("revised", int), ("same", int), ("faults", int)]):
+    """Read how deployments served from where it is measured, and log it: a node for each, period and source.
+
+    What could be collected is written; then the step fails if a source could not tell all.
 
     Args:
-        uri: A file or an http(s) address that answers a JSON object of metrics; {deployment}, {period_start} and
-            {period_end} in it are filled in.
-        deployment: The deployment: an _id or its tag; without one, the active one of the project.
-        project: The project whose active deployment is meant.
-        environment: Where that serves; production if it is not given.
-        period: How long, a number of minutes, hours, days or weeks.
-        period_end: When it ends, ISO 8601; without one it is the last whole period that is over, in UTC.
-        source: Where it was measured; manual if it is not given.
+        sources: Where it is measured, such as {"type": "prometheus", "metrics": {...}}; a value {"env": "TOKEN"} is
+            that of an environment variable.
+        deployments: Their tags; all that serve if they are not given, or that the "where" of a source chooses.
+        every: The length of a period, such as 15m, 1h, 1d, 1w or 1M.
+        zone: The time zone of days, such as Europe/Berlin.
+        last: How many of the last periods that are over, where since and until are not given.
+        since: When the first period begins, ISO 8601.
+        until: When the last period ends.
+        only_missing: Whether only what is not stored, or not whole, is asked for.
+        on_conflict: What happens to a node that is stored with other figures: revise or keep.
+
+    Returns:
+        receipt: The report, with what each source could not tell, and the alerts that were raised or cleared.
+        created: How many nodes are new.
+        revised: How many had other figures.
+        same: How many were stored already.
+        faults: How much could not be told.
     """
     from arangopipe_ops.kfp import runtime
 
