@@ -216,8 +216,8 @@ def _serve(options: argparse.Namespace) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{host}:{listener.getsockname()[1]}"
     ticket = f"sign-in?ticket={access.ticket} (this link signs in once)" if isinstance(access, FileAccess) else ""
-    say(f"open {address}/{ticket}")
     say(f"serving {access.url} at {address}/api/v1, stop with Ctrl-C")
+    say(f"open {address}/{ticket}")
     sys.stdout.flush()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     app.run(app.create_app(access), listener, access_log=not options.quiet)

@@ -385,10 +385,10 @@ class Store:
         target = self._target(reference, kind)
         if limit < 1:
             raise Invalid("limit", f"{limit} is not a number of nodes")
-        type_, found = self.schema.node(target.collection), self._look_up(target)
-        answer = self._of_all_kinds(lambda schema: neighbours_text(schema, type_), **found, limit=limit + 1)
+        collection, found = target.collection, self._look_up(target)
+        answer = self._of_all_kinds(lambda schema: neighbours_text(schema, collection), **found, limit=limit + 1)
         check_found(answer["found"], target)
-        return neighbourhood(answer, self.schema, type_, limit)
+        return neighbourhood(answer, self.schema, collection, limit)
 
     def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from arangopipe_ops.model import Document, EdgeType, NodeType, Schema
+from arangopipe_ops.model import Document, EdgeType, Schema
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP
 
 
@@ -33,12 +33,12 @@ LET ids{i} = (FOR e IN @@e{i} FILTER e.{near} == found._id{newest} LIMIT @limit 
 LET nodes{i} = (FOR id IN ids{i} LET node = DOCUMENT(id) FILTER node != null RETURN node)"""
 
 
-def neighbours_text(schema: Schema, type_: NodeType) -> tuple[str, Document]:
+def neighbours_text(schema: Schema, collection: str) -> tuple[str, Document]:
     """Return the statement for a looked-up node and all its neighbours, and the names it binds."""
-    sides = _sides(schema, type_)
-    kinds = [type_, *(schema.node(_other(edge, outward)) for edge, outward in sides)]
-    collections = list(dict.fromkeys(kind.collection for kind in kinds))
-    binds: Document = {f"@v{j}": collection for j, collection in enumerate(collections)}
+    sides = _sides(schema, collection)
+    others = (schema.node(_other(edge, outward)).collection for edge, outward in sides)
+    collections = list(dict.fromkeys([collection, *others]))
+    binds: Document = {f"@v{j}": name for j, name in enumerate(collections)}
     parts = [f"WITH {', '.join(f'@@v{j}' for j in range(len(collections)))}, @@audit\nLET found = {LOOK_UP}"]
     for i, (edge, outward) in enumerate(sides):
         near, far = _END[outward]
@@ -52,7 +52,7 @@ def neighbours_text(schema: Schema, type_: NodeType) -> tuple[str, Document]:
     return "".join(parts), binds
 
 
-def neighbourhood(answer: Document, schema: Schema, type_: NodeType, limit: int) -> Neighbourhood:
+def neighbourhood(answer: Document, schema: Schema, collection: str, limit: int) -> Neighbourhood:
     """Return what an answer holds, which was asked for one more of each than the limit."""
     links = [
         Link(
@@ -62,19 +62,19 @@ def neighbourhood(answer: Document, schema: Schema, type_: NodeType, limit: int)
             nodes=nodes[:limit],
             more=len(nodes) > limit,
         )
-        for (edge, outward), nodes in zip(_sides(schema, type_), answer["links"], strict=True)
+        for (edge, outward), nodes in zip(_sides(schema, collection), answer["links"], strict=True)
         if nodes
     ]
     return Neighbourhood(node=answer["found"], links=links)
 
 
-def _sides(schema: Schema, type_: NodeType) -> list[tuple[EdgeType, bool]]:
-    """Return the edge types that can touch nodes of a type, each with whether it leads away from them."""
+def _sides(schema: Schema, collection: str) -> list[tuple[EdgeType, bool]]:
+    """Return the edge types that can touch nodes of a collection, each with whether it leads away from them."""
     return [
         (edge, outward)
         for edge in schema.edges.values()
         for outward, kind in ((True, edge.source), (False, edge.target))
-        if schema.node(kind) == type_
+        if schema.node(kind).collection == collection
     ]
 
 
