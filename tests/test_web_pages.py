@@ -141,6 +141,24 @@ def test_the_cookie_is_out_of_reach(anyone: Browser) -> None:
     assert "Secure" in secure.headers["set-cookie"]
 
 
+def page_routes(browser: Browser, method: str) -> list[str]:
+    """Return the paths of all pages that take a method, with something in the place of what varies."""
+    routes = [route for route in browser.app.routes if method in getattr(route, "methods", ())]
+    paths = [re.sub(r"{\w+}", "x", route.path) for route in routes]  # type: ignore[attr-defined]
+    return [path for path in paths if not path.startswith("/api/")]
+
+
+def test_every_page_wants_a_session_and_every_form_its_token(anyone: Browser) -> None:
+    """Whatever page there is leads to the sign-in first, and whatever takes a form refuses one without its token."""
+    pages, forms = page_routes(anyone, "GET"), page_routes(anyone, "POST")
+    assert len(pages) > 8
+    assert {path for path in pages if anyone.client.get(path).status_code != 303} == {"/sign-in"}
+    assert forms
+    anyone.enter()
+    assert {anyone.client.post(path, data={"a": "b"}).status_code for path in forms} == {403}
+    assert [method for method in ("PUT", "PATCH", "DELETE") if page_routes(anyone, method)] == []
+
+
 def test_signing_out_ends_the_session(ann: Browser) -> None:
     """After the sign-out the cookie of before leads nowhere."""
     cookie = ann.client.cookies[COOKIE]
@@ -403,7 +421,7 @@ def test_a_table_to_keep(ann: Browser) -> None:
     assert "attachment" in answer.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert len(rows) == 7
-    assert {row["kind"] for row in rows} == {"Dataset"}
+    assert {row["_kind"] for row in rows} == {"Dataset"}
     assert (rows[0]["name"], rows[0]["rows"]) == ("'=HYPERLINK(1)", "-5")
     assert [row["statistics"] for row in rows if row["name"] == MARKUP] == [
         '{"' + MARKUP.replace('"', '\\"') + '": {"deep": [{"er": 7331}]}}'

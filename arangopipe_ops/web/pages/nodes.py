@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from arangopipe_ops import drawing
 from arangopipe_ops.errors import Misconfigured
-from arangopipe_ops.model import OWN, Document, Lineage, Schema
+from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Lineage, Schema
 from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 NEIGHBOURS, EVENTS, DRAWN = 25, 50, 300
-PLAIN = frozenset({*OWN, "description", "owner", "tags", "tag", "deployment_tag"})
+REGISTRATION = frozenset({*OWN, *ANNOTATIONS})
 
 routes = APIRouter()
 
@@ -47,8 +47,8 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
         "node": document,
         "kind": kind_of(document, schema),
         "name": name_of(document, schema),
-        "attributes": {name: value for name, value in document.items() if name not in PLAIN and name[0] != "_"},
-        "notes": {name: document[name] for name in sorted(PLAIN) if name in document and name != "provenance"},
+        "attributes": {name: value for name, value in document.items() if name not in REGISTRATION and name[0] != "_"},
+        "notes": {name: document[name] for name in sorted(REGISTRATION) if name in document and name != "provenance"},
         "links": [{**link, "rows": rows_of(link["nodes"], schema)} for link in found["links"]],
         "events": store.history(id, limit=EVENTS),
         "most": {"links": NEIGHBOURS, "events": EVENTS},

@@ -14,7 +14,7 @@ from arangopipe_ops.model import Document, Schema
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import collection_of, download, kind_of, plain, render
+from arangopipe_ops.web.pages.rendering import download, kind_of, plain, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
@@ -103,12 +103,12 @@ def export(store: CallersStore, asked: Search) -> Response:
     """Return what is found as a table with all attributes, up to the store's largest page."""
     schema = store.stage().schema
     nodes = asked.found(store, MAX_PAGE)["nodes"]
-    columns = ["_id", "kind", *_attributes(nodes)]
+    columns = ["_id", "_kind", *_attributes(nodes)]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
     for node in nodes:
-        row = {**node, "kind": kind_of(node, schema)}
+        row = {**node, "_kind": kind_of(node, schema)}
         writer.writerow([_cell(row.get(column)) for column in columns])
     return download(text.getvalue(), "text/csv; charset=utf-8", "nodes.csv")
 
@@ -133,9 +133,10 @@ def sorts_of(kind: str, schema: Schema) -> list[str]:
 
 
 def _attributes(nodes: list[Document]) -> list[str]:
+    """Return all attributes that nodes have, beginning with what they are called."""
     named = {name for node in nodes for name in node if not name.startswith("_")}
     first = sorted({"name", "run_id", "version"} & named)
-    return first + sorted(named - set(first) - {"kind"}) if nodes and collection_of(nodes[0]) else []
+    return first + sorted(named - set(first))
 
 
 def _cell(value: Any) -> Any:
