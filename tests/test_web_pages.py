@@ -499,6 +499,9 @@ def test_a_lineage_too_large_to_draw_is_a_list(ann: Browser, monkeypatch: pytest
     assert "Lower the depth" in page
     assert "<svg" not in page
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in page
+    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.LISTED", 2)
+    rest = int(re.findall(r"<span>(\d+) nodes</span>", page)[0]) - 2
+    assert f"and {rest} more, farther away" in ann.get(f"/nodes/{data}/lineage")
     assert "Lower the depth" in ann.get(f"/nodes/{data}/lineage.svg", 422)
 
 

@@ -15,7 +15,7 @@ from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Lineage, Schema
 from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
-NEIGHBOURS, EVENTS, DRAWN = 25, 50, 300
+NEIGHBOURS, EVENTS, DRAWN, LISTED = 25, 50, 300, 500
 REGISTRATION = frozenset({*OWN, *ANNOTATIONS})
 
 routes = APIRouter()
@@ -82,7 +82,8 @@ def lineage(
     drawn, problem = _drawn(found, store.schema, link)
     facts = {
         "start": found["nodes"][0],
-        "nodes": found["nodes"],
+        "nodes": found["nodes"][:LISTED],
+        "count": len(found["nodes"]),
         "direction": direction,
         "depth": depth,
         "drawn": drawn,
