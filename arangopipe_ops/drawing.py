@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from arangopipe_ops.errors import Misconfigured
@@ -33,8 +34,8 @@ def tree(lineage: Lineage, schema: Schema = SCHEMA) -> str:
     return "\n".join(lines(lineage["start"], "", ""))
 
 
-def dot(lineage: Lineage, schema: Schema = SCHEMA) -> str:
-    """Return a lineage in Graphviz's language, upstream at the left."""
+def dot(lineage: Lineage, schema: Schema = SCHEMA, link: Callable[[str], str] | None = None) -> str:
+    """Return a lineage in Graphviz's language, upstream at the left; `link` gives a node's address by its `_id`."""
     rows = [
         "digraph lineage {",
         '  graph [rankdir=LR, bgcolor="transparent", fontname="Helvetica", nodesep=0.25, ranksep=0.6];',
@@ -47,6 +48,8 @@ def dot(lineage: Lineage, schema: Schema = SCHEMA) -> str:
         looks = {"label": label, "tooltip": tooltip, "fillcolor": _fill(node, schema)}
         if node["_id"] == lineage["start"]:
             looks["penwidth"] = "2.5"
+        if link is not None:
+            looks["URL"] = _dot_text(link(node["_id"]))
         attributes = ", ".join(f'{name}="{value}"' for name, value in looks.items())
         rows.append(f'  "{node["_id"]}" [{attributes}];')
     for edge in lineage["edges"]:
@@ -65,13 +68,21 @@ def mermaid(lineage: Lineage, schema: Schema = SCHEMA) -> str:
     return "\n".join(rows)
 
 
-def svg(lineage: Lineage, schema: Schema = SCHEMA) -> bytes:
-    """Return a lineage drawn by Graphviz as SVG. Raises Misconfigured where pygraphviz is not installed."""
+def svg(lineage: Lineage, schema: Schema = SCHEMA, link: Callable[[str], str] | None = None) -> bytes:
+    """Return a lineage drawn by Graphviz as SVG, its nodes linked as in `dot`.
+
+    Raises Misconfigured where pygraphviz is not installed.
+    """
     try:
         import pygraphviz
     except ImportError as error:
         raise Misconfigured("drawing needs pygraphviz: pip install 'arangopipe-ops[draw]'") from error
-    return bytes(pygraphviz.AGraph(string=dot(lineage, schema)).draw(format="svg", prog="dot"))
+    with _GRAPHVIZ:
+        return bytes(pygraphviz.AGraph(string=dot(lineage, schema, link)).draw(format="svg", prog="dot"))
+
+
+_GRAPHVIZ = Lock()
+"""Graphviz works in this process, for one thread at a time."""
 
 
 def summary(kind: str, document: Document, schema: Schema = SCHEMA) -> str:

@@ -38,6 +38,14 @@ def test_the_tree_keeps_a_name_on_its_line(awkward: Lineage) -> None:
     assert len(drawing.tree(awkward).splitlines()) == 2
 
 
+def test_the_boxes_of_a_picture_lead_somewhere(awkward: Lineage) -> None:
+    """Each box has the address that is given for its node, whatever characters it holds."""
+    pytest.importorskip("pygraphviz")
+    picture = ET.fromstring(drawing.svg(awkward, link=lambda id: f'/see?it={id}&"<x>\\N'))
+    links = [a.get("{http://www.w3.org/1999/xlink}href") for a in picture.iter("{http://www.w3.org/2000/svg}a")]
+    assert sorted(links) == sorted(f'/see?it={node["_id"]}&"<x>\\N' for node in awkward["nodes"])
+
+
 @pytest.mark.parametrize("case", ["lineage", "awkward"])
 def test_the_svg_is_a_picture_of_all_nodes(case: str, request: pytest.FixtureRequest) -> None:
     """Graphviz draws every node and edge, whatever characters their names hold."""

@@ -46,6 +46,7 @@ THIRD_PARTY_HOMES = {
     "pygraphviz": {"drawing"},
     "fastapi": {"web", "airflow"},
     "starlette": {"web"},
+    "jinja2": {"web", "airflow"},
     "pydantic": {"web"},
     "jwt": {"connection", "embedded"},
     "numpy": {"analytics"},

@@ -267,10 +267,17 @@ def test_a_database_that_does_not_exist(database: Database) -> None:
 
 @pytest.mark.slow
 def test_a_file_is_served_with_a_token_made_at_the_start(tmp_path: Path) -> None:
-    """`arangopipe serve` on a new file prints a token once, and works at once, with that token alone."""
+    """`arangopipe serve` on a new file prints a token once, and works at once, with that token alone.
+
+    It also prints a link, which lets a browser in once.
+    """
     process = Process("--url", f"embedded://{tmp_path}/x.db", "serve", "--port", "0")
     printed = process.line("token").rpartition(" ")[2].strip()
     api = process.line("serving").split(" at ")[1].split(",")[0]
+    link = process.line("open ").split()[1]
+    with requests.Session() as browser:
+        assert "What the graph holds" in browser.get(link, timeout=10).text
+    assert requests.get(link, timeout=10).status_code == 401
     assert ask(api, "POST", "/stages/project", printed, json={"name": "x"}).status_code == 201
     assert ask(api, "GET", "/counts", f"{printed}x").status_code == 401
     assert ask(api, "POST", "/token", None, json={"username": "root", "password": "x"}).status_code == 401

@@ -3,7 +3,18 @@
 from datetime import datetime
 
 from arangopipe_ops import model
-from arangopipe_ops.analytics.statements import AT, DEPLOYED, PROJECT_OF, PROMOTED, READ, RUNS, ask, bound, named
+from arangopipe_ops.analytics.statements import (
+    AT,
+    DEPLOYED,
+    METRICS,
+    PROJECT_OF,
+    PROMOTED,
+    READ,
+    RUNS,
+    ask,
+    bound,
+    named,
+)
 from arangopipe_ops.model import AUDIT, Document
 from arangopipe_ops.store import Store
 
@@ -50,6 +61,39 @@ def summary(store: Store, project: str) -> Document:
     """
     text = _SUMMARY.format(known=named("Project", "owner"), runs=RUNS, at=AT, read=READ, deployed=DEPLOYED)
     return dict(ask(store, text, bound("Project", "owner", project), Project=project))
+
+
+_RECENT = """WITH project, models, run, devperf
+{known}
+LET p = FIRST(owner)
+RETURN {{found: {{Project: p != null}}, answer: (FOR x IN project_models FILTER x._from == p._id
+  LET m = DOCUMENT(x._to) FILTER m != null{runs}
+      LET at = {at}
+      COLLECT id = r._id INTO found = {{r, m, at}}
+      LET row = FIRST(found)
+      SORT row.at DESC, id LIMIT @limit
+      LET r = row.r
+      LET perf = {metrics}
+      RETURN {{
+        id,
+        run_id: r.run_id,
+        status: r.status,
+        at: row.at,
+        model_id: row.m._id,
+        model: row.m.name,
+        model_version: row.m.version,
+        metrics: perf
+      }})}}"""
+
+
+def recent_runs(store: Store, project: str, limit: int = 20) -> list[Document]:
+    """Return the newest runs of a project's models: `id`, `run_id`, `status`, `at`, the model, and what was measured.
+
+    Raises NotFound.
+    """
+    known = named("Project", "owner")
+    text = _RECENT.format(known=known, runs=RUNS, at=AT, metrics=METRICS)
+    return list(ask(store, text, bound("Project", "owner", project) | {"limit": limit}, Project=project))
 
 
 _LIVE = """WITH project, models, run, modelparams, deployment, @@audit

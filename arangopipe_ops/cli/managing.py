@@ -197,7 +197,7 @@ def _serve_db_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    """Serve the operations as a JSON API: each caller signs in with a database user."""
+    """Serve the graph as pages for people and as a JSON API: each caller signs in with a database user."""
     try:
         from arangopipe_ops.embedded.server import is_loopback
         from arangopipe_ops.web import app
@@ -214,7 +214,10 @@ def _serve(options: argparse.Namespace) -> None:
     if isinstance(access, FileAccess) and access.generated:
         say(f"token, shown only now: {access.generated}")
     host = f"[{options.host}]" if ":" in options.host else options.host
-    say(f"serving {access.url} at http://{host}:{listener.getsockname()[1]}/api/v1, stop with Ctrl-C")
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    ticket = f"sign-in?ticket={access.ticket} (this link signs in once)" if isinstance(access, FileAccess) else ""
+    say(f"serving {access.url} at {address}/api/v1, stop with Ctrl-C")
+    say(f"open {address}/{ticket}")
     sys.stdout.flush()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     app.run(app.create_app(access), listener, access_log=not options.quiet)

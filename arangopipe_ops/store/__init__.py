@@ -37,6 +37,7 @@ from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_
 from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
+from arangopipe_ops.store.neighbours import Link, Neighbourhood, neighbourhood, neighbours_text
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, changed, revision_text
 from arangopipe_ops.store.run import OnMetadataError, Run, current_run
@@ -63,7 +64,9 @@ __all__ = [
     "Comparison",
     "Deletion",
     "Event",
+    "Link",
     "Loaded",
+    "Neighbourhood",
     "OnConflict",
     "Page",
     "Replay",
@@ -376,6 +379,16 @@ class Store:
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
         return lineage_of(answer, self.schema, wanted)
+
+    def neighbours(self, reference: Any, kind: str | None = None, *, limit: int = 50) -> Neighbourhood:
+        """Return a node and what it is linked to, by type of edge, at most `limit` of each. Raises NotFound."""
+        target = self._target(reference, kind)
+        if limit < 1:
+            raise Invalid("limit", f"{limit} is not a number of nodes")
+        collection, found = target.collection, self._look_up(target)
+        answer = self._of_all_kinds(lambda schema: neighbours_text(schema, collection), **found, limit=limit + 1)
+        check_found(answer["found"], target)
+        return neighbourhood(answer, self.schema, collection, limit)
 
     def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.

@@ -2,6 +2,7 @@
 
 import secrets
 from functools import lru_cache
+from threading import Lock
 
 from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import (
@@ -36,6 +37,10 @@ class ServerAccess:
         """Return a token for a user of the database. Raises Unauthorized."""
         return sign_in(self.url, username, password, timeout=self.timeout)
 
+    def redeemed(self, ticket: str) -> str:
+        """Raise Unauthorized: nobody is given a link."""
+        raise Unauthorized("This database has users. Sign in as one of them.")
+
     def store(self, token: str) -> Store:
         """Return the store as the token's user sees it; the first request shows whether the token is good."""
         return self._store(token)
@@ -52,13 +57,16 @@ class ServerAccess:
 class FileAccess:
     """An embedded database in a file, which has no users: one token, chosen or made at the start.
 
-    The graph is provisioned if it is not there yet.
+    `ticket` is good for one sign-in in place of it, so that a link may hold it. The graph is provisioned if it is
+    not there yet.
     """
 
     def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT, token: str | None = None) -> None:
         self.url = url
         self.generated = None if token else secrets.token_urlsafe(32)
-        self._secret = (token or self.generated or "").encode()
+        self._token = token or self.generated or ""
+        self.ticket = secrets.token_urlsafe(32)
+        self._tickets, self._redeeming = [self.ticket], Lock()
         self._store = Store(connect(url, timeout=timeout), provenance={"through": "rest"})
         provision(self._store.db)
 
@@ -66,9 +74,17 @@ class FileAccess:
         """Raise Unauthorized: there is nobody to sign in."""
         raise Unauthorized("The database is a file without users. Use the token that was printed at the start.")
 
+    def redeemed(self, ticket: str) -> str:
+        """Return the token for the ticket. Raises Unauthorized for any other text, and the second time."""
+        with self._redeeming:
+            if not any(_same(ticket, good) for good in self._tickets):
+                raise Unauthorized("The link has been used, or is another start's. Use the token.")
+            self._tickets.clear()
+        return self._token
+
     def store(self, token: str) -> Store:
         """Return the store. Raises Unauthorized for another token."""
-        if not secrets.compare_digest(token.encode(errors="replace"), self._secret):
+        if not _same(token, self._token):
             raise Unauthorized("The token is not the one that was printed at the start.")
         return self._store
 
@@ -76,6 +92,10 @@ class FileAccess:
         """Return if the file can be read. Raises an ArangopipeError."""
         with driver_errors():
             self._store.db.conn.ping()
+
+
+def _same(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode(errors="replace"), secret.encode(errors="replace"))
 
 
 Access = ServerAccess | FileAccess

@@ -1,4 +1,4 @@
-"""The web application: the JSON API, and what every answer of it has in common."""
+"""The web application: the JSON API, the pages, and what every answer of it has in common."""
 
 import socket
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from arangopipe_ops import __version__
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.web import api, problems
+from arangopipe_ops.web import api, pages, problems
 from arangopipe_ops.web.access import Access
 
 STOP_SECONDS = 10
@@ -31,6 +31,7 @@ class Application(FastAPI):
         problems.install(self)
         self.include_router(api.open_routes, prefix="/api/v1")
         self.include_router(api.routes, prefix="/api/v1")
+        pages.install(self)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""

@@ -1,14 +1,14 @@
 """Errors as RFC 9457 problem documents, and what a request may weigh."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from arangopipe_ops import errors
@@ -78,11 +78,8 @@ def documented(document: dict[str, Any]) -> dict[str, Any]:
 
 def install(app: FastAPI) -> None:
     """Answer every error of ours and of the framework as a problem document, and refuse bodies that are too large."""
-    app.add_exception_handler(errors.ArangopipeError, _ours)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RecursionError, _too_deep)
-    app.add_exception_handler(Exception, _fault)
+    for error, handler in HANDLERS.items():
+        app.add_exception_handler(error, handler)
     app.add_middleware(BodyLimit)
 
 
@@ -153,6 +150,17 @@ async def _too_deep(request: Request, error: Exception) -> Answer:
 
 async def _fault(request: Request, error: Exception) -> Answer:
     return problem(500, "this should not have happened; the log of the service tells more")
+
+
+Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+
+HANDLERS: Mapping[type[Exception], Handler] = {
+    errors.ArangopipeError: _ours,
+    RequestValidationError: _validation,
+    HTTPException: _http,
+    RecursionError: _too_deep,
+    Exception: _fault,
+}
 
 
 class BodyLimit:

@@ -1,0 +1,109 @@
+"""Templates to answers: how values are shown, and what every answer says to the browser."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, Response
+
+from arangopipe_ops import __version__
+from arangopipe_ops.model import Document, Schema
+from arangopipe_ops.web.pages.sessions import cookie_of, session_of, sessions_of
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What every answer says to the browser: nothing from elsewhere, nothing inline, nothing kept."""
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
+
+
+def render(
+    request: Request, template: str, facts: Mapping[str, Any], status: int = 200, *, cookie: str | None = None
+) -> Response:
+    """Return a page. `cookie` is what the browser will keep from now on, where that is not what it has."""
+    session = session_of(request)
+    known = {
+        "root": request.scope.get("root_path", ""),
+        "user": session and session.user,
+        "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
+    }
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+
+
+def download(content: str | bytes, media: str, name: str) -> Response:
+    """Return a file to keep."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{plain}"'}
+    content = content.encode(errors="replace") if isinstance(content, str) else content
+    return Response(content, media_type=media, headers=headers)
+
+
+def name_of(document: Document, schema: Schema) -> str:
+    """Return what people call a node."""
+    return str(document.get(schema.node(collection_of(document)).name, document["_key"]))
+
+
+def kind_of(document: Document, schema: Schema) -> str:
+    """Return the kind of a node."""
+    return schema.node(collection_of(document)).kind
+
+
+def collection_of(document: Document) -> str:
+    """Return the collection of a document."""
+    return str(document["_id"]).partition("/")[0]
+
+
+def node_path(id: str) -> str:
+    """Return the path of a node's page."""
+    return f"/nodes/{quote(id, safe='/')}"
+
+
+def time_of(value: str) -> str | None:
+    """Return a moment as people read it, or None for a text that is none."""
+    found = _MOMENT.fullmatch(value)
+    return f"{found[1]} {found[2]}{found[3] or ''} UTC" if found else None
+
+
+def moment(value: Any) -> Any:
+    """Return a moment marked as one; any other value as it is."""
+    read = time_of(value) if isinstance(value, str) else None
+    return Markup('<time datetime="{}">{}</time>').format(value, read) if read else value
+
+
+def plain(value: Any) -> str:
+    """Return a value as text: JSON, but a text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def scalar(value: Any) -> bool:
+    """Return whether a value has nothing inside."""
+    return not isinstance(value, dict | list)
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("arangopipe_ops.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {
+    "moment": moment,
+    "node_path": node_path,
+    "plain": plain,
+    "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
+}
+_TEMPLATES.tests |= {"scalar": scalar}
+_TEMPLATES.globals |= {"version": __version__}

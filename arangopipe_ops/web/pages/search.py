@@ -1,0 +1,147 @@
+"""Search over all kinds: the whole state is in the address, so that it can be saved and sent."""
+
+import csv
+import io
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import Document, Schema
+from arangopipe_ops.store import Page, Store
+from arangopipe_ops.store.search import MAX_PAGE
+from arangopipe_ops.web.pages.nodes import rows_of
+from arangopipe_ops.web.pages.rendering import download, kind_of, plain, render
+from arangopipe_ops.web.pages.sessions import CallersStore
+
+LIMITS = (25, 50, 100, 500)
+NOTES = ("owner", "tags")
+
+routes = APIRouter()
+
+
+class Asked(BaseModel):
+    """What is looked for, as the form has it; an empty text is a condition that is not made."""
+
+    kind: str = ""
+    text: str = ""
+    name: str = ""
+    tag: str = ""
+    since: str = ""
+    until: str = ""
+    sort: str = "created"
+    way: Literal["asc", "desc"] = "desc"
+    archived: bool = False
+    columns: Literal["few", "all"] = "few"
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str = ""
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it looks for less than all nodes."""
+        return any((self.kind, self.text, self.name, self.tag, self.since, self.until))
+
+    def address(self, path: str = "/search", **changes: Any) -> str:
+        """Return the address of this search with some changes, on its first page unless a cursor is given."""
+        other = self.model_copy(update={"cursor": "", **changes}).model_dump(mode="json")
+        given = {name: value for name, value in other.items() if value != type(self).model_fields[name].default}
+        return f"{path}?{urlencode(given)}" if given else path
+
+    def found(self, store: Store, limit: int) -> Page:
+        """Return a page of what is found. Raises Invalid."""
+        where: dict[str, Any] = {"tags": {"has": self.tag}} if self.tag else {}
+        if self.name:
+            if not self.kind:
+                raise Invalid("name", "is called otherwise in each kind: choose a kind, or look for words")
+            type_ = store.schema.node(self.kind)
+            where[type_.name] = {"prefix": self.name}
+        return store.search(
+            self.kind or None,
+            where,
+            text=self.text or None,
+            since=self.since or None,
+            until=self.until or None,
+            archived=self.archived,
+            order_by=self.sort,
+            descending=self.way == "desc",
+            limit=limit,
+            cursor=self.cursor or None,
+        )
+
+
+Search = Annotated[Asked, Query()]
+
+
+@routes.get("/search")
+def search(request: Request, store: CallersStore, asked: Search) -> Response:
+    """Show the form and a page of what is found; what cannot be asked is told beside the form."""
+    schema = store.stage().schema
+    page, problem = Page(nodes=[], total=None, cursor=None), None
+    try:
+        page = asked.found(store, asked.limit)
+    except Invalid as error:
+        problem = str(error)
+    facts = {
+        "asked": asked,
+        "problem": problem,
+        "page": page,
+        "rows": rows_of(page["nodes"], schema),
+        "columns": columns_of(asked, page["nodes"], schema),
+        "kinds": list(schema.nodes),
+        "sorts": sorts_of(asked.kind, schema),
+        "limits": sorted({*LIMITS, asked.limit}),
+        "most": MAX_PAGE,
+    }
+    return render(request, "search.html", facts, 422 if problem else 200)
+
+
+@routes.get("/search.csv")
+def export(store: CallersStore, asked: Search) -> Response:
+    """Return what is found as a table with all attributes, up to the store's largest page."""
+    schema = store.stage().schema
+    nodes = asked.found(store, MAX_PAGE)["nodes"]
+    columns = ["_id", "_kind", *_attributes(nodes)]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for node in nodes:
+        row = {**node, "_kind": kind_of(node, schema)}
+        writer.writerow([_cell(row.get(column)) for column in columns])
+    return download(text.getvalue(), "text/csv; charset=utf-8", "nodes.csv")
+
+
+def columns_of(asked: Asked, nodes: list[Document], schema: Schema) -> list[str]:
+    """Return the attributes to show beside kind, name and time of registration."""
+    if asked.columns == "all":
+        return [name for name in _attributes(nodes) if name != "created"]
+    if not schema.has(asked.kind):
+        return list(NOTES)
+    type_ = schema.node(asked.kind)
+    known = [*(name for name in type_.identity if name != type_.name), *type_.shows, *NOTES]
+    return list(dict.fromkeys(known))
+
+
+def sorts_of(kind: str, schema: Schema) -> list[str]:
+    """Return the attributes to offer for sorting."""
+    if not schema.has(kind):
+        return ["created", "revised", "owner"]
+    type_ = schema.node(kind)
+    return list(dict.fromkeys(["created", "revised", type_.name, *type_.identity, *type_.shows, "owner"]))
+
+
+def _attributes(nodes: list[Document]) -> list[str]:
+    """Return all attributes that nodes have, beginning with what they are called."""
+    named = {name for node in nodes for name in node if not name.startswith("_")}
+    first = sorted({"name", "run_id", "version"} & named)
+    return first + sorted(named - set(first))
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a table; a text that a spreadsheet would take for a formula is marked as text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = plain(value)
+    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text

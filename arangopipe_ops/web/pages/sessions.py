@@ -1,0 +1,137 @@
+"""Who has signed in with a browser, and whether a form was sent from a page of ours."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, HTTPException, Request
+from starlette.responses import Response
+
+from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.store import Store
+from arangopipe_ops.web.access import Access
+
+COOKIE = "arangopipe_session"
+IDLE_SECONDS = 3600.0
+MAX_SESSIONS = 10_000
+MAX_FIELDS = 200
+
+
+@dataclass
+class Session:
+    """Somebody who has signed in: the token of the database's, and until when it is kept."""
+
+    id: str
+    token: str = field(repr=False)
+    user: str
+    until: float
+
+
+class Sessions:
+    """The sessions of this process, in memory: who does nothing for `idle` seconds has to sign in again."""
+
+    def __init__(self, idle: float = IDLE_SECONDS, most: int = MAX_SESSIONS) -> None:
+        self.idle, self.most = idle, most
+        self._secret = secrets.token_bytes(32)
+        self._open: dict[str, Session] = {}
+        self._lock = Lock()
+
+    def open(self, token: str, user: str) -> Session:
+        """Return a new session; where there are too many, the oldest end."""
+        session = Session(secrets.token_urlsafe(32), token, user, time.monotonic() + self.idle)
+        with self._lock:
+            while len(self._open) >= self.most:
+                del self._open[next(iter(self._open))]
+            self._open[session.id] = session
+        return session
+
+    def find(self, id: str) -> Session | None:
+        """Return the session of an id, which lasts longer for it, or None."""
+        now = time.monotonic()
+        with self._lock:
+            session = self._open.get(id)
+            if session is None or session.until < now:
+                self._open.pop(id, None)
+                return None
+            session.until = now + self.idle
+            return session
+
+    def close(self, id: str) -> None:
+        """End a session."""
+        with self._lock:
+            self._open.pop(id, None)
+
+    def proof(self, cookie: str) -> str:
+        """Return what a form of a page has to send along: only a page that was given the cookie can know it."""
+        return hmac.new(self._secret, cookie.encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+def sessions_of(request: Request) -> Sessions:
+    """Return the sessions of the application."""
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+def access_of(request: Request) -> Access:
+    """Return the access to the database that is served."""
+    access: Access = request.app.state.access
+    return access
+
+
+def cookie_of(request: Request) -> str:
+    """Return what the browser keeps for us, or an empty text."""
+    return request.cookies.get(COOKIE, "")
+
+
+def session_of(request: Request) -> Session | None:
+    """Return who has signed in, or None."""
+    return sessions_of(request).find(cookie_of(request))
+
+
+def keep(response: Response, request: Request, value: str) -> None:
+    """Have the browser keep a value for us until it is closed: out of reach of scripts and of other sites."""
+    secure = request.url.scheme == "https"
+    path = request.scope.get("root_path") or "/"
+    response.set_cookie(COOKIE, value, path=path, httponly=True, samesite="lax", secure=secure)
+
+
+async def form(request: Request) -> Mapping[str, str]:
+    """Return the fields of a form; none of a body that is no form."""
+    if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        return {}
+
+
+Form = Annotated[Mapping[str, str], Depends(form)]
+
+
+async def proven(request: Request, fields: Form) -> None:
+    """Refuse a form that was not sent from a page of ours."""
+    if request.method in ("GET", "HEAD"):
+        return
+    cookie, proof = cookie_of(request), fields.get("csrf", "")
+    expected = sessions_of(request).proof(cookie)
+    if not cookie or not hmac.compare_digest(proof.encode(errors="replace"), expected.encode()):
+        raise HTTPException(
+            403, "This form is too old, or was not sent from a page of ours. Go back and load it again."
+        )
+
+
+async def signed_in(request: Request) -> Store:
+    """Return the store as who has signed in sees it. Raises Unauthorized."""
+    session = session_of(request)
+    if session is None:
+        raise Unauthorized("Sign in first.")
+    return access_of(request).store(session.token)
+
+
+CallersStore = Annotated[Store, Depends(signed_in)]

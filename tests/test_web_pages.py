@@ -1,0 +1,526 @@
+"""The pages: signing in and out, what each shows, and that none of them writes or trusts what is stored."""
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Requests, dump, provisioned
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from test_web_access import PASSWORDS, Database
+
+from arangopipe_ops import stages
+from arangopipe_ops.connection import connect
+from arangopipe_ops.store import Store
+from arangopipe_ops.web.access import FileAccess, ServerAccess
+from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
+
+TOKEN = "the token"
+MARKUP = "<script>alert('x')</script> & \"<b>\" {{ 7 * 7 }}"
+
+
+@cache
+def application() -> FastAPI:
+    """Return the application, which takes longer to make than to use; each test gives it an access of its own."""
+    return create_app(None)  # type: ignore[arg-type]
+
+
+class Browser:
+    """What somebody with a browser sees, and what the database is asked for it."""
+
+    def __init__(self, access: Any, site: str = "http://testserver") -> None:
+        self.app = application()
+        self.access = self.app.state.access = access
+        self.app.state.sessions = Sessions()
+        self.client = TestClient(self.app, base_url=site, follow_redirects=False, raise_server_exceptions=False)
+
+    def get(self, path: str, status: int = 200) -> str:
+        """Return a page, after a look at its status and at what it tells the browser."""
+        answer = self.client.get(path)
+        assert answer.status_code == status, answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        return answer.text
+
+    def post(self, path: str, page: str = "/sign-in", **fields: str) -> Any:
+        """Send a form as the page that holds it does."""
+        return self.client.post(path, data={"csrf": proof(self.client.get(page).text), **fields})
+
+    def enter(self) -> "Browser":
+        assert self.post("/sign-in", token=TOKEN).status_code == 303
+        return self
+
+
+def proof(page: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def links(page: str) -> list[str]:
+    return [unescape(found) for found in re.findall(r'href="([^"]+)"', page)]
+
+
+def fill(url: str) -> None:
+    """Register a small flow, with a name that is markup, and a node with values inside values."""
+    provisioned(url)
+    store = Store(connect(url))
+    wine = store.write(stages.register_project("wine", owner="ann"))
+    for version in range(1, 6):
+        store.write(stages.register_dataset("wine data", version=str(version), uri="s3://lake/wine", tags=["gold"]))
+    store.write(stages.register_dataset(MARKUP, description=MARKUP, statistics={MARKUP: {"deep": [{"er": 7331}]}}))
+    model = store.write(stages.register_model("forest", project=wine, task="classification"))
+    run = stages.log_run("r1", model=model, dataset=MARKUP, params={"depth": 3}, metrics={"f1": 0.9375})
+    store.write(run)
+    store.write(stages.register_deployment("d1", project=wine, model=model, run="r1", status="active"))
+    store.annotate("wine", "Project", description=MARKUP, reason=f"asked by {MARKUP}")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ARANGOPIPE_EMBEDDED_CLUSTER", "1")
+    return tmp_path / "graph.db"
+
+
+@pytest.fixture
+def anyone(file: Path, made_once: Any) -> Browser:
+    """A browser that has not signed in, on a small flow."""
+    shutil.copyfile(made_once(fill), file)
+    return Browser(FileAccess(f"embedded://{file}", token=TOKEN))
+
+
+@pytest.fixture
+def ann(anyone: Browser) -> Browser:
+    return anyone.enter()
+
+
+@pytest.fixture
+def empty(file: Path, made_once: Any) -> Browser:
+    shutil.copyfile(made_once(provisioned), file)
+    return Browser(FileAccess(f"embedded://{file}", token=TOKEN)).enter()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    return Database(tmp_path_factory.mktemp("users") / "served.db")
+
+
+def id_of(browser: Browser, name: str, kind: str) -> str:
+    return str(browser.access.store(TOKEN).get(name, kind)["_id"])
+
+
+# signing in and out
+
+
+def test_who_has_not_signed_in_is_led_to_the_form_and_back(anyone: Browser) -> None:
+    """A page asks for the sign-in first, and what was asked for comes after it."""
+    answer = anyone.client.get("/search?kind=Run")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fsearch%3Fkind%3DRun")
+    answer = anyone.post("/sign-in", page=answer.headers["location"], token=TOKEN, next="/search?kind=Run")
+    assert answer.headers["location"] == "/search?kind=Run"
+    assert "r1" in anyone.get("/search?kind=Run")
+
+
+def test_the_cookie_is_out_of_reach(anyone: Browser) -> None:
+    """The session's cookie is kept from scripts and other sites, new at the sign-in, and not the token."""
+    before = anyone.client.get("/sign-in").headers["set-cookie"]
+    cookie = anyone.post("/sign-in", token=TOKEN).headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+    assert TOKEN not in cookie
+    assert cookie.split(";")[0] != before.split(";")[0]
+    secure = Browser(anyone.access, "https://testserver").post("/sign-in", token=TOKEN)
+    assert "Secure" in secure.headers["set-cookie"]
+
+
+def page_routes(browser: Browser, method: str) -> list[str]:
+    """Return the paths of all pages that take a method, with something in the place of what varies."""
+    routes = [route for route in browser.app.routes if method in getattr(route, "methods", ())]
+    paths = [re.sub(r"{\w+}", "x", route.path) for route in routes]  # type: ignore[attr-defined]
+    return [path for path in paths if not path.startswith("/api/")]
+
+
+def test_every_page_wants_a_session_and_every_form_its_token(anyone: Browser) -> None:
+    """Whatever page there is leads to the sign-in first, and whatever takes a form refuses one without its token."""
+    pages, forms = page_routes(anyone, "GET"), page_routes(anyone, "POST")
+    assert len(pages) > 8
+    assert {path for path in pages if anyone.client.get(path).status_code != 303} == {"/sign-in"}
+    assert forms
+    anyone.enter()
+    assert {anyone.client.post(path, data={"a": "b"}).status_code for path in forms} == {403}
+    assert [method for method in ("PUT", "PATCH", "DELETE") if page_routes(anyone, method)] == []
+
+
+def test_signing_out_ends_the_session(ann: Browser) -> None:
+    """After the sign-out the cookie of before leads nowhere."""
+    cookie = ann.client.cookies[COOKIE]
+    assert ann.post("/sign-out", page="/").headers["location"] == "/sign-in"
+    ann.client.cookies.set(COOKIE, cookie)
+    assert ann.client.get("/").status_code == 303
+
+
+def test_a_session_ends_when_nobody_uses_it(ann: Browser) -> None:
+    """Who does nothing for long has to sign in again."""
+    ann.app.state.sessions = Sessions(idle=0.0)
+    ann.enter()
+    assert ann.client.get("/").status_code == 303
+
+
+def test_sessions_are_not_without_number() -> None:
+    """Of more sessions than are kept the oldest ends."""
+    sessions = Sessions(most=2)
+    opened = [sessions.open("t", "u") for _ in range(3)]
+    assert [sessions.find(session.id) is not None for session in opened] == [False, True, True]
+
+
+def test_a_wrong_token_is_told(anyone: Browser) -> None:
+    """Whoever does not know the token gets the form again, with what to use."""
+    answer = anyone.post("/sign-in", token="another")
+    assert answer.status_code == 401
+    assert "not the one that was printed" in answer.text
+    assert anyone.client.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out"])
+@pytest.mark.parametrize("sent", [None, "", "0" * 64, "ä"])
+def test_a_form_of_another_site_is_refused(ann: Browser, path: str, sent: str | None) -> None:
+    """A form without the token of a page of ours, or with another, is 403 and does nothing."""
+    fields = {} if sent is None else {"csrf": sent}
+    assert ann.client.post(path, data={"token": TOKEN, **fields}).status_code == 403
+    assert ann.client.post(path, json={"csrf": proof(ann.get("/"))}).status_code == 403
+    assert ann.client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "/\\evil.example", "https://evil.example", "", "/\t/x"])
+def test_the_way_back_stays_here(anyone: Browser, elsewhere: str) -> None:
+    """After the sign-in nobody is sent to another site."""
+    assert anyone.post("/sign-in", token=TOKEN, next=elsewhere).headers["location"] == "/"
+
+
+def test_the_link_signs_in_once(anyone: Browser) -> None:
+    """The link that is printed at the start opens a session, leaves the address, and is good once."""
+    link = f"/sign-in?ticket={anyone.access.ticket}"
+    answer = anyone.client.get(link)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "What the graph holds" in anyone.get("/")
+    assert anyone.client.get(link).headers["location"] == "/"  # again, by who is in already
+    other = TestClient(anyone.app, follow_redirects=False)
+    again = other.get(link)
+    assert again.status_code == 401
+    assert "The link has been used" in again.text
+    assert other.get("/").status_code == 303
+    assert other.get("/sign-in?ticket=x").status_code == 401
+
+
+def test_a_session_is_not_for_the_api(ann: Browser) -> None:
+    """The cookie opens no route of the API, which takes a token alone; what it answers is no page."""
+    answer = ann.client.get("/api/v1/counts")
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert ann.client.post("/api/v1/stages/project", json={"name": "x"}).status_code == 401
+    assert ann.client.get("/api/v1/nothing").headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.slow
+def test_users_of_a_server(database: Database) -> None:
+    """A database user signs in by name; one who may only read sees every page, one who may nothing sees none."""
+    store = Store(connect(database.url.replace("//", "//ann:ann's own@")))
+    ref = store.write(stages.register_project("theirs"))
+    browser = Browser(ServerAccess(database.url))
+    assert "Database user" in browser.get("/sign-in")
+    assert browser.post("/sign-in", username="bob", password="wrong").status_code == 401
+    refused = browser.post("/sign-in", username="eve", password=PASSWORDS["eve"])
+    assert "eve may not use the database ml" in refused.text
+    assert browser.post("/sign-in", username="bob", password=PASSWORDS["bob"]).status_code == 303
+    paths = ("/", "/search", f"/nodes/{ref['_id']}", f"/nodes/{ref['_id']}/lineage", f"/projects/{ref['_key']}")
+    for path in paths:
+        page = browser.get(path)
+        assert "theirs" in page
+        assert "bob" in page
+    assert browser.client.get("/sign-in?ticket=x").headers["location"] == "/"
+
+
+@pytest.mark.slow
+def test_a_token_that_the_server_takes_no_more(database: Database) -> None:
+    """When the server's token has ended, the session has: one is led to the sign-in."""
+    browser = Browser(ServerAccess(database.url))
+    session = browser.app.state.sessions.open("no longer a token", "ann")
+    browser.client.cookies.set(COOKIE, session.id)
+    assert browser.client.get("/").headers["location"] == "/sign-in?next=%2F"
+    assert browser.app.state.sessions.find(session.id) is None
+
+
+# every page
+
+
+def paths(browser: Browser) -> list[str]:
+    data = id_of(browser, MARKUP, "Dataset")
+    project = id_of(browser, "wine", "Project")
+    return [
+        "/",
+        "/search",
+        "/search?kind=Dataset&columns=all&text=script",
+        "/search.csv",
+        f"/nodes/{data}",
+        f"/nodes/{project}",
+        f"/nodes/{data}/raw",
+        f"/nodes/{data}/lineage",
+        f"/nodes/{data}/lineage.svg",
+        f"/nodes/{data}/lineage.dot",
+        f"/nodes/{data}/lineage.mmd",
+        f"/projects/{project.partition('/')[2]}",
+    ]
+
+
+def test_a_page_costs_few_requests_and_writes_nothing(ann: Browser) -> None:
+    """Every page asks less than ten times, and the graph is afterwards what it was."""
+    db = ann.access.store(TOKEN).db
+    before, asked = dump(db), Requests(db)
+    for path in paths(ann):
+        asked.sent.clear()
+        ann.get(path)
+        assert 1 <= len(asked) <= 4, path
+    assert dump(db) == before
+
+
+def test_stored_markup_is_text(ann: Browser) -> None:
+    """Names, descriptions, attributes and reasons that are markup are shown as they are, on every page."""
+    for path in paths(ann):
+        answer = ann.client.get(path)
+        if "html" in answer.headers["content-type"] or "svg" in answer.headers["content-type"]:
+            assert "<script" not in answer.text, path
+            assert "<b>&" not in answer.text
+            assert "49" not in re.sub(r'"[^"]*"', "", answer.text.partition("<h1>")[2].partition("</h1>")[0])
+    page = ann.get(f"/nodes/{id_of(ann, MARKUP, 'Dataset')}")
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_pages_hold_no_script_and_nothing_from_elsewhere(ann: Browser) -> None:
+    """No page has a script or a style inside, or an address of another site."""
+    for path in paths(ann):
+        answer = ann.client.get(path)
+        if "text/html" in answer.headers["content-type"]:
+            assert not re.search(r"<(script|style|iframe)|\sstyle=|\son\w+=", answer.text)
+            assert not [link for link in links(answer.text) if not link.startswith(("/", "#"))]
+            assert not re.search(r"(src|href|action)=\"?(https?:)?//", answer.text)
+    assert ann.client.get("/static/style.css").headers["content-type"].startswith("text/css")
+
+
+def test_every_link_leads_somewhere(ann: Browser) -> None:
+    """What the pages link to is there."""
+    seen: set[str] = set()
+    for path in paths(ann):
+        answer = ann.client.get(path)
+        if "text/html" in answer.headers["content-type"]:
+            seen |= {link for link in links(answer.text) if link.startswith("/")}
+    assert len(seen) > 30
+    assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
+
+
+def test_what_is_not_there(ann: Browser) -> None:
+    """A node that is not there, a kind that is none and a path that leads nowhere are pages that say so."""
+    for page in (ann.get("/nodes/datasets/none", 404), ann.get("/nodes/datasets/none/lineage", 404)):
+        assert re.search(r'role="alert">not found: .*none', page)
+    assert "none" in ann.get("/projects/none", 404)
+    assert "is not one of" in ann.get("/nodes/nothing/x", 422)
+    assert "nothing at this path" in ann.get("/nothing", 404)
+    assert "depth" in ann.get("/nodes/datasets/x/lineage?depth=deep", 422)
+
+
+def test_an_empty_graph_says_what_to_do(empty: Browser) -> None:
+    """Where nothing is registered, the pages say how to begin."""
+    assert "arangopipe register project" in empty.get("/")
+    assert "arangopipe register project" in empty.get("/search")
+    assert "Take a condition away" in empty.get("/search?text=wine")
+
+
+# search
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("kind=Run", 1),
+        ("kind=Dataset", 6),
+        ("text=wine data", 5),
+        ("text=WINE gold", 5),
+        ("tag=gold", 5),
+        ("tag=silver", 0),
+        ("kind=Dataset&name=wine", 5),
+        ("kind=Dataset&name=ine", 0),
+        ("since=2020-01-01&kind=Project", 1),
+        ("since=2999-01-01", 0),
+        ("until=2020-01-01", 0),
+        ("kind=Dataset&text=wine&tag=gold&name=wine&since=2020-01-01&until=2999-01-01", 5),
+    ],
+)
+def test_a_search_with_each_filter(ann: Browser, query: str, found: int) -> None:
+    """The filters find what they say, and the form shows them."""
+    page = ann.get(f"/search?{query}")
+    assert page.count("<tr><td>") == found
+    assert (f"{found} found" in page) is (found > 0)
+    for name, value in re.findall(r"(text|name|tag|since|until)=([^&]+)", query):
+        assert re.search(f'name="{name}" value="{value}"', page), name
+
+
+def test_pages_of_a_search_follow_each_other(ann: Browser) -> None:
+    """The links lead through all that is found, each once, in the order asked for, with the filters kept."""
+    address, seen = "/search?kind=Dataset&tag=gold&limit=2&sort=version&way=asc", []
+    while address:
+        page = ann.get(address)
+        seen += re.findall(r"</a> <span class=\"faint\">version (\d)", page)
+        assert 'value="gold"' in page
+        [address] = re.findall(r'rel="next" href="([^"]+)"', page) or [""]
+        address = unescape(address)
+    assert seen == ["1", "2", "3", "4", "5"]
+
+
+def test_a_heading_turns_the_order(ann: Browser) -> None:
+    """A column's heading sorts by it, and once more the other way."""
+    page = ann.get("/search?kind=Dataset&sort=version")
+    assert 'aria-sort="descending"' in page
+    turned = next(link for link in links(page) if "sort=version" in link and "way=asc" in link)
+    assert 'aria-sort="ascending"' in ann.get(turned)
+
+
+def test_all_columns(ann: Browser) -> None:
+    """On request every attribute is a column, with values inside values folded."""
+    assert "7331" not in ann.get("/search?kind=Dataset")
+    page = ann.get("/search?kind=Dataset&columns=all")
+    assert "7331" in page
+    assert "<details>" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("since=yesterday", "since"),
+        ("kind=Nothing", "is not one of"),
+        ("name=x", "choose a kind"),
+        ("cursor=x", "cursor"),
+    ],
+)
+def test_a_search_that_cannot_be(ann: Browser, query: str, says: str) -> None:
+    """What cannot be asked is told beside the form, which keeps what was typed."""
+    page = ann.get(f"/search?{query}", 422)
+    assert says in page
+    assert '<form class="filters"' in page
+
+
+def test_a_table_to_keep(ann: Browser) -> None:
+    """The CSV has all that is found with all its attributes, and no text that a spreadsheet would execute."""
+    ann.access.store(TOKEN).write(stages.register_dataset("=HYPERLINK(1)", rows=-5))
+    answer = ann.client.get("/search.csv?kind=Dataset&limit=1")
+    assert "attachment" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(rows) == 7
+    assert {row["_kind"] for row in rows} == {"Dataset"}
+    assert (rows[0]["name"], rows[0]["rows"]) == ("'=HYPERLINK(1)", "-5")
+    assert [row["statistics"] for row in rows if row["name"] == MARKUP] == [
+        '{"' + MARKUP.replace('"', '\\"') + '": {"deep": [{"er": 7331}]}}'
+    ]
+
+
+# a node, its lineage, its project
+
+
+def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
+    """Attributes, folded where they are deep; neighbours by edge; the writes with what they changed; times as such."""
+    page = ann.get(f"/nodes/{id_of(ann, 'r1', 'Run')}")
+    for edge in ("run_models", "run_datasets", "run_devperf", "deployment_run"):
+        assert f"<code>{edge}</code>" in page
+    assert re.search(r'<time datetime="[\d-]+T[\d:.]+Z">[\d-]+ [\d:]+ UTC</time>', page)
+    deep = ann.get(f"/nodes/{id_of(ann, MARKUP, 'Dataset')}")
+    assert "<details><summary>1 entry</summary>" in deep
+    project = ann.get(f"/nodes/{id_of(ann, 'wine', 'Project')}")
+    assert re.search(r"<b>revised</b>.*asked by &lt;script", project)
+    assert re.search(r"<b>created</b>", project)
+    assert "<ins>" in project
+    assert f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}" in links(project)
+
+
+def test_what_another_program_wrote(ann: Browser) -> None:
+    """Nodes without a name, a time or a history are shown as far as they go."""
+    db = ann.access.store(TOKEN).db
+    for collection in ("project", "run", "servingperf"):
+        db.collection(collection).insert({"_key": "bare", "items": {"values": None}, "provenance": "a text", "tags": 3})
+        page = ann.get(f"/nodes/{collection}/bare")
+        assert "<h1>bare" in page
+        assert "The audit knows nothing of it" in page
+        assert "bare" in ann.get(f"/nodes/{collection}/bare/lineage")
+    db.collection("project_models").insert({"_from": "project/bare", "_to": "models/none"})
+    for path in ("/", "/search", "/search?columns=all", "/search?kind=Run", "/search.csv", "/projects/bare"):
+        assert "bare" in ann.get(path), path
+
+
+def test_many_neighbours_are_cut(ann: Browser) -> None:
+    """Of many neighbours by one edge some are shown, and that there are more."""
+    store = ann.access.store(TOKEN)
+    store.write_many(stages.log_run(f"many {i}", model="forest") for i in range(30))
+    page = ann.get(f"/nodes/{id_of(ann, 'forest', 'Model')}")
+    assert page.count("/nodes/run/many") == 25 - page.count("/nodes/run/r1")
+    assert "and more than these 25" in page
+
+
+def test_a_node_as_it_is_stored(ann: Browser) -> None:
+    """The JSON is the document, as a file."""
+    id = id_of(ann, MARKUP, "Dataset")
+    answer = ann.client.get(f"/nodes/{id}/raw")
+    assert answer.json() == ann.access.store(TOKEN).get(id)
+    assert "attachment" in answer.headers["content-disposition"]
+
+
+def test_a_lineage_is_drawn_with_links(ann: Browser) -> None:
+    """Each box leads to the lineage of its node, in the same direction and depth."""
+    pytest.importorskip("pygraphviz")
+    data, run = id_of(ann, MARKUP, "Dataset"), id_of(ann, "r1", "Run")
+    page = ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=2")
+    picture = page[page.index("<svg") : page.index("</svg>")]
+    assert f"/nodes/{run}/lineage?direction=downstream&depth=2" in links(picture)
+    assert "&lt;script&gt;" in picture
+    assert "r1" in ann.get(next(link for link in links(picture) if run in link))
+    assert f"/nodes/{run}/lineage" not in ann.get(f"/nodes/{data}/lineage?direction=upstream")
+    assert "Try both ways" in ann.get(f"/nodes/{data}/lineage?direction=upstream")
+    assert id_of(ann, "d1", "Deployment") not in ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=1")
+
+
+def test_a_lineage_too_large_to_draw_is_a_list(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More nodes than a picture shows are listed, with what to do about it."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.DRAWN", 3)
+    data = id_of(ann, MARKUP, "Dataset")
+    page = ann.get(f"/nodes/{data}/lineage")
+    assert "Lower the depth" in page
+    assert "<svg" not in page
+    assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in page
+    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.LISTED", 2)
+    rest = int(re.findall(r"<span>(\d+) nodes</span>", page)[0]) - 2
+    assert f"and {rest} more, farther away" in ann.get(f"/nodes/{data}/lineage")
+    assert "Lower the depth" in ann.get(f"/nodes/{data}/lineage.svg", 422)
+
+
+@pytest.mark.parametrize(("ending", "begins"), [("svg", "<?xml"), ("dot", "digraph"), ("mmd", "flowchart LR")])
+def test_a_lineage_to_keep(ann: Browser, ending: str, begins: str) -> None:
+    """A lineage is exported in each form, of the direction and depth that are shown."""
+    data = id_of(ann, MARKUP, "Dataset")
+    text = ann.get(f"/nodes/{data}/lineage.{ending}?direction=downstream&depth=1")
+    assert text.startswith(begins)
+    assert "r1" in text
+    assert "d1" not in re.sub(r"[0-9a-f]{8,}", "", text)
+    assert "There is no png" in ann.get(f"/nodes/{data}/lineage.png", 404)
+
+
+def test_a_project_tells_what_goes_on(ann: Browser) -> None:
+    """Counts, newest runs with what was measured, and what is live."""
+    page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
+    assert re.search(r"<b>1</b> models", page)
+    assert "f1 0.9375" in page
+    assert f"/nodes/{id_of(ann, 'd1', 'Deployment')}" in links(page)
+    assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
+    assert "classification" in page
