@@ -253,6 +253,7 @@ def test_a_database_without_the_graph(empty_db: Any) -> None:
     assert doctor(empty_db) == []
 
 
+@pytest.mark.slow
 def test_many_faults_are_counted_and_few_named(db: Any, wine: Any) -> None:
     """A finding counts all of its kind, in pages, and names five; the repair reaches every one."""
     runs = [{"_from": f"run/lost{i}", "_to": wine["data"]["_id"]} for i in range(6_001)]

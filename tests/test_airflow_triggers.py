@@ -20,6 +20,8 @@ from arangopipe_ops.airflow.triggers import ConditionTrigger, NewNodeTrigger
 from arangopipe_ops.errors import Unauthorized
 from arangopipe_ops.model import canonical, moment
 
+pytestmark = pytest.mark.slow
+
 assert HOME
 
 FAST = 0.05

@@ -254,6 +254,7 @@ def demonstrated(run: Any) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_every_question_is_a_command(demonstrated: Any) -> None:
     """The example of every question answers on the demonstration data, as a table and as JSON."""
     for command in asking.ASK:
@@ -494,6 +495,7 @@ def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path).stdout.decode()
 
 
+@pytest.mark.slow
 def test_the_command_is_installed(tmp_path: Path) -> None:
     """`arangopipe` and `python -m arangopipe_ops` are the same command, without a traceback on errors."""
     for command in ([str(Path(sys.executable).parent / "arangopipe")], [sys.executable, "-m", "arangopipe_ops"]):

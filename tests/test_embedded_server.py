@@ -26,6 +26,8 @@ from arango.http import DefaultHTTPClient, DeflateRequestCompression
 from arangopipe_ops.embedded.rights import Identity
 from arangopipe_ops.embedded.server import listen, prepare, run
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse"
 SECRET = "a secret that is as long as it has to be"
 

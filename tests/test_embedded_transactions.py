@@ -59,6 +59,7 @@ def test_stream_transactions_have_limits(db: Any) -> None:
         inside.commit_transaction()
 
 
+@pytest.mark.slow
 def test_an_open_transaction_holds_the_lock_for_a_while(tmp_path: Path) -> None:
     """Others get 1200 after their patience; after its idle time the transaction is aborted and they write."""
     database = Database(tmp_path / "x.db", busy_seconds=0.2, idle_seconds=0.5)

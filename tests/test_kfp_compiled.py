@@ -26,6 +26,8 @@ from arangopipe_ops.kfp.factory import Settings
 from arangopipe_ops.kfp.factory import components as made_of
 from arangopipe_ops.kfp.pipelines import pipelines
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "kfp_components"
 OWN = Settings(image="registry.example/ml:1", packages=(), secret_name=None)

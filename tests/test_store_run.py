@@ -228,6 +228,7 @@ def refused(server: Any) -> Any:
     server.faults.extend(["refuse"] * 1000)
 
 
+@pytest.mark.slow
 def test_with_warn_the_body_runs_without_a_database(served: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing can be recorded: all that the body calls is harmless, it ends well, and warnings name what is lost."""
     server, store = served
@@ -298,6 +299,7 @@ def test_with_warn_a_model_that_is_not_there_stops_nothing(graph: Store) -> None
     assert (done, run.is_recorded, graph.counts()["run"]) == (True, False, 0)
 
 
+@pytest.mark.slow
 def test_with_warn_the_bodys_own_error_goes_on(served: Any) -> None:
     """Whatever becomes of the record, what the body raises is raised; also an error of this library."""
     server, store = served

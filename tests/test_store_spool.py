@@ -24,6 +24,8 @@ from arangopipe_ops.errors import Conflict, Invalid, Misconfigured, NotFound, No
 from arangopipe_ops.model import AUDIT, SCHEMA, NodeType, Stage
 from arangopipe_ops.store import Store
 
+pytestmark = pytest.mark.slow
+
 SPAWN = multiprocessing.get_context("spawn")
 
 

@@ -124,6 +124,7 @@ def ask(api: str, method: str, path: str, token: str | None, **kwargs: Any) -> r
     return answer
 
 
+@pytest.mark.slow
 def test_who_may_write_writes_under_their_own_name(api: str, database: Database) -> None:
     """A user's write says in the graph who it was."""
     answer = ask(api, "POST", "/stages/project", token(api, "ann"), json={"name": "of ann"})

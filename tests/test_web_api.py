@@ -276,6 +276,7 @@ def test_nodes_and_edges_of_any_kind(api: Api) -> None:
 LINES = {"content-type": "application/x-ndjson"}
 
 
+@pytest.mark.slow
 def test_many_stages_at_once(api: Api) -> None:
     """JSON lines are written in batches as they arrive, and again without being sent again."""
     many = [{"stage": what, **body} for what, body in FLOW.items()]
