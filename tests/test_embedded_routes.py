@@ -197,3 +197,10 @@ def test_requests_that_name_nothing(tmp_path: Path) -> None:
     while database.handle("get", path).status == 204 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert database.handle("put", path).status == 400
+
+
+@pytest.mark.parametrize("kind", [[], {}, None, 5, "geo"])
+def test_an_index_of_no_known_type_is_refused(file: Database, kind: Any) -> None:
+    """Whatever JSON stands where an index's type should, the answer is that there is no such type."""
+    answer = file.handle("post", "/_api/index", {"collection": "c"}, {}, {"type": kind, "fields": ["n"]})
+    assert (answer.status, answer.body["errorNum"]) == (501, 9)

@@ -65,7 +65,7 @@ class ExpressionBuilder:
         return _spelled(parts)
 
     def quantified(self, quantifier: tuple[str, Expr | None], comparison: tuple[Token, ...]) -> tuple[Any, ...]:
-        return (*quantifier, " ".join(map(str, comparison)).upper())
+        return (*quantifier, _joined(comparison))
 
     def quantifier(self, token: Token) -> tuple[str, None]:
         return token.upper(), None
@@ -180,7 +180,12 @@ def _spelled(tokens: tuple[Token, ...]) -> str:
     words = [token.upper() for token in tokens]
     if words[0].startswith("**"):
         raise ArangoError(1501, "syntax error, unexpected operator '**', use POW()")
-    return SPELLINGS.get(words[0], words[0]) if len(words) == 1 else " ".join(words)
+    return SPELLINGS.get(words[0], words[0]) if len(words) == 1 else _joined(tokens)
+
+
+def _joined(words: tuple[Token, ...]) -> str:
+    """Return an operator of several words; `!` in it is another spelling of NOT, as in `a ! IN b`."""
+    return " ".join("NOT" if len(words) > 1 and word == "!" else word.upper() for word in words)
 
 
 def _follow(base: Expr, access: Callable[[Expr], Expr]) -> Expr:

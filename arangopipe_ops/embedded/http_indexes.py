@@ -91,7 +91,7 @@ def _same(index: Index, definition: dict[str, Any]) -> bool:
 
 def _definition(given: dict[str, Any], collection: Collection) -> dict[str, Any]:
     kind = given.get("type")
-    if kind not in PERSISTENT_TYPES and kind != "inverted":
+    if not isinstance(kind, str) or (kind not in PERSISTENT_TYPES and kind != "inverted"):
         raise ArangoError(9, message=f"not implemented: index type {kind!r}, use 'persistent'")
     unnamed = {
         "type": kind,

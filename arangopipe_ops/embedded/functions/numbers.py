@@ -72,10 +72,10 @@ def _range(first: Any, last: Any, step: Any = None) -> list[Any]:
     start, stop, size = to_number(first), to_number(last), to_number(step)
     if size == 0 or (stop - start) * size < 0:
         raise Undefined(1542)
-    steps = math.floor((stop - start) / size)
+    steps = (stop - start) / size
     if steps > MAX_RANGE:
         raise ArangoError(1504)
-    return [number(start + at * size) for at in range(steps + 1)]
+    return [number(start + at * size) for at in range(math.floor(steps) + 1)]
 
 
 def _added(values: list[Any]) -> Any:

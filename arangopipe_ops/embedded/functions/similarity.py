@@ -68,8 +68,11 @@ def _listed(value: Any) -> list[float]:
 
 
 def _gauss(distance: float, scale: float, decay: float) -> float:
-    sigma = math.sqrt(-0.5 * scale**2 / math.log(decay))
-    return math.exp(-0.5 * (distance / sigma) ** 2)
+    sigma = math.sqrt(-0.5 * scale * scale / math.log(decay))
+    if sigma == 0:  # the square of a very small scale
+        return float(distance == 0)
+    ratio = distance / sigma
+    return math.exp(-0.5 * ratio * ratio)
 
 
 def _linear(distance: float, scale: float, decay: float) -> float:
