@@ -53,7 +53,8 @@ class EdgeType:
     """A kind of edge: `source` and `target` are node kinds, `upstream` the end that lineage flows from.
 
     A fact edge leads from its owner to what was observed of it (parameters, performance). `newest` is the edge
-    attribute that orders them: lineage shows the newest beside its owner instead of walking through all.
+    attribute that orders them: lineage shows the newest beside its owner instead of walking through all. `growing`
+    are edges of which a node can have any number, so that one asks for the last of them (`created`).
     """
 
     name: str
@@ -61,10 +62,13 @@ class EdgeType:
     target: str
     upstream: Literal["from", "to"]
     newest: str | None = None
+    growing: bool = False
 
     @property
     def indexes(self) -> list[Index]:
-        return [Index(("_from", self.newest))] if self.newest else []
+        """Those that find the last edges from a node."""
+        ordered = self.newest or ("created" if self.growing else None)
+        return [Index(("_from", ordered))] if ordered else []
 
 
 @dataclass(frozen=True)
@@ -182,9 +186,9 @@ SCHEMA = Schema(
     edges={
         edge.name: edge
         for edge in (
-            EdgeType("project_models", "Project", "Model", "from"),
+            EdgeType("project_models", "Project", "Model", "from", growing=True),
             EdgeType("featureset_dataset", "Featureset", "Dataset", "to"),
-            EdgeType("run_models", "Model", "Run", "from"),
+            EdgeType("run_models", "Model", "Run", "from", growing=True),
             EdgeType("run_datasets", "Run", "Dataset", "to"),
             EdgeType("run_featuresets", "Run", "Featureset", "to"),
             EdgeType("run_outputs", "Run", "Dataset", "from"),
