@@ -9,11 +9,11 @@ from urllib.parse import quote
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from arangopipe_ops import __version__
 from arangopipe_ops.model import Document, Schema
-from arangopipe_ops.web.pages.sessions import cookie_of, session_of, sessions_of
+from arangopipe_ops.web.pages.sessions import REFUSALS, Session, cookie_of, session_of, sessions_of
 
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -37,9 +37,16 @@ def render(
     known = {
         "root": request.scope.get("root_path", ""),
         "user": session and session.user,
+        "notice": session and session.told(),
         "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+
+
+def done(request: Request, session: Session, path: str, notice: str) -> Response:
+    """Lead from a form that was carried out to a page, which says so."""
+    session.notice = notice
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
 
 
 def download(content: str | bytes, media: str, name: str) -> Response:
@@ -68,6 +75,17 @@ def collection_of(document: Document) -> str:
 def node_path(id: str) -> str:
     """Return the path of a node's page."""
     return f"/nodes/{quote(id, safe='/')}"
+
+
+def deployment_path(id: str) -> str:
+    """Return the path of a deployment's own page."""
+    return f"/deployments/{quote(id.partition('/')[2], safe='')}"
+
+
+def figure(value: Any) -> Any:
+    """Return a number as people read it, with six digits; nothing for what is none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return Markup('<span class="number">{}</span>').format(f"{value:.6g}") if known else ""
 
 
 def time_of(value: str) -> str | None:
@@ -100,10 +118,12 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {
+    "deployment_path": deployment_path,
+    "figure": figure,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
     "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"version": __version__}
+_TEMPLATES.globals |= {"refusals": REFUSALS, "version": __version__}
