@@ -26,6 +26,14 @@ HEADERS: Mapping[str, str] = {
 }
 """What every answer says to the browser: nothing from elsewhere, nothing inline, nothing kept."""
 
+NAVIGATION: tuple[tuple[str, str], ...] = (
+    ("/", "Overview"),
+    ("/search", "Search"),
+    ("/deployments", "Deployments"),
+    ("/admin", "Administration"),
+)
+"""Where every page leads to, and how it is called there."""
+
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
@@ -36,6 +44,7 @@ def render(
     session = session_of(request)
     known = {
         "root": request.scope.get("root_path", ""),
+        "page_path": path_of(request),
         "user": session and session.user,
         "notice": session and session.told(),
         "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
@@ -47,6 +56,11 @@ def done(request: Request, session: Session, path: str, notice: str) -> Response
     """Lead from a form that was carried out to a page, which says so."""
     session.notice = notice
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
+
+
+def path_of(request: Request) -> str:
+    """Return the path of a request inside the application."""
+    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def download(content: str | bytes, media: str, name: str) -> Response:
@@ -126,4 +140,4 @@ _TEMPLATES.filters |= {
     "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"refusals": REFUSALS, "version": __version__}
+_TEMPLATES.globals |= {"navigation": NAVIGATION, "refusals": REFUSALS, "version": __version__}
