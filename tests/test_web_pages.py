@@ -21,6 +21,7 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.pages.rendering import NAVIGATION
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
 TOKEN = "the token"
@@ -322,6 +323,15 @@ def test_every_link_leads_somewhere(ann: Browser) -> None:
             seen |= {link for link in links(answer.text) if link.startswith("/")}
     assert len(seen) > 30
     assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
+
+
+def test_every_page_leads_to_the_others_and_says_where_one_is(ann: Browser) -> None:
+    """The navigation is the same on every page, and marks the one that is shown."""
+    for path, label in NAVIGATION:
+        page = ann.get(path)
+        assert re.findall(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>', page) == [(path, label)]
+        assert {other for other, _ in NAVIGATION} <= set(links(page))
+    assert "aria-current" not in ann.get("/nothing", 404)
 
 
 def test_what_is_not_there(ann: Browser) -> None:

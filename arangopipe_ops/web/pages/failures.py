@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from arangopipe_ops.web.pages.rendering import render
+from arangopipe_ops.web.pages.rendering import path_of, render
 from arangopipe_ops.web.pages.sessions import cookie_of, sessions_of
 from arangopipe_ops.web.problems import HANDLERS, Handler
 
@@ -28,11 +28,6 @@ def _by_path(handler: Handler) -> Handler:
         return render(request, "failure.html", document, problem.status_code)
 
     return answered
-
-
-def path_of(request: Request) -> str:
-    """Return the path of a request inside the application."""
-    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -26,6 +26,12 @@ HEADERS: Mapping[str, str] = {
 }
 """What every answer says to the browser: nothing from elsewhere, nothing inline, nothing kept."""
 
+NAVIGATION: tuple[tuple[str, str], ...] = (
+    ("/", "Overview"),
+    ("/search", "Search"),
+)
+"""Where every page leads to, and how it is called there."""
+
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
@@ -36,10 +42,16 @@ def render(
     session = session_of(request)
     known = {
         "root": request.scope.get("root_path", ""),
+        "page_path": path_of(request),
         "user": session and session.user,
         "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+
+
+def path_of(request: Request) -> str:
+    """Return the path of a request inside the application."""
+    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def download(content: str | bytes, media: str, name: str) -> Response:
@@ -106,4 +118,4 @@ _TEMPLATES.filters |= {
     "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"version": __version__}
+_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}
