@@ -199,6 +199,25 @@ def test_a_mapped_gate_decides_for_each(wine: Any) -> None:
     assert (found["judged.after[0]"], found["judged.after[1]"]) == ("skipped", "success")
 
 
+@pytest.mark.parametrize("how", [{"on_failure": "skip"}, {"on_failure": "branch", "passed": "judged.after"}])
+def test_a_gate_that_could_skip_nothing_is_found_when_the_dag_is_parsed(how: dict[str, Any]) -> None:
+    """In a group that is mapped over what a task returns, what did not pass would be deployed."""
+    from airflow.sdk import task, task_group
+
+    with dag():
+
+        @task
+        def names() -> list[str]:
+            return ["low", "high"]
+
+        @task_group
+        def judged(name: str) -> None:
+            ops.MetricGateOperator(task_id="gate", node=name, metric="accuracy", threshold=1, **how) >> empty("after")
+
+        with pytest.raises(Invalid, match="would skip nothing in judged"):
+            judged.expand(name=names())
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
