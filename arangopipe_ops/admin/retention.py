@@ -53,8 +53,9 @@ def retention(db: "StandardDatabase", days: float | None, *, dry_run: bool = Fal
 
 
 def kept_for(db: "StandardDatabase") -> dict[str, float | None]:
-    """Return for how many days each of the two collections keeps what it holds. Raises the driver's errors."""
-    found = {collection: _ttl(db, collection) for collection in COLLECTIONS}
+    """Return for how many days each of the two collections keeps what it holds, None: forever."""
+    with driver_errors():
+        found = {collection: _ttl(db, collection) for collection in COLLECTIONS}
     return {name: index["expiry_time"] / _DAY if index else None for name, index in found.items()}
 
 

@@ -128,7 +128,9 @@ class Schema:
             for node in self.nodes.values()
         }
         wanted |= {edge.name: edge.indexes for edge in self.edges.values() if edge.indexes}
-        return wanted | {AUDIT: [Index(("at",)), Index(("touched[*]", "at"))]}
+        return wanted | {
+            AUDIT: [Index(("at",)), Index(("touched[*]", "at")), Index(("provenance.run_id",), sparse=True)]
+        }
 
 
 _NAMED = ("name", "version")

@@ -9,11 +9,11 @@ from urllib.parse import quote
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from arangopipe_ops import __version__
 from arangopipe_ops.model import Document, Schema
-from arangopipe_ops.web.pages.sessions import cookie_of, session_of, sessions_of
+from arangopipe_ops.web.pages.sessions import REFUSALS, Session, cookie_of, session_of, sessions_of
 
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -29,6 +29,8 @@ HEADERS: Mapping[str, str] = {
 NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Overview"),
     ("/search", "Search"),
+    ("/deployments", "Deployments"),
+    ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
 
@@ -44,9 +46,16 @@ def render(
         "root": request.scope.get("root_path", ""),
         "page_path": path_of(request),
         "user": session and session.user,
+        "notice": session and session.told(),
         "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
     }
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+
+
+def done(request: Request, session: Session, path: str, notice: str) -> Response:
+    """Lead from a form that was carried out to a page, which says so."""
+    session.notice = notice
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
 
 
 def path_of(request: Request) -> str:
@@ -82,6 +91,17 @@ def node_path(id: str) -> str:
     return f"/nodes/{quote(id, safe='/')}"
 
 
+def deployment_path(id: str) -> str:
+    """Return the path of a deployment's own page."""
+    return f"/deployments/{quote(id.partition('/')[2], safe='')}"
+
+
+def figure(value: Any) -> Any:
+    """Return a number as people read it, with six digits; nothing for what is none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return Markup('<span class="number">{}</span>').format(f"{value:.6g}") if known else ""
+
+
 def time_of(value: str) -> str | None:
     """Return a moment as people read it, or None for a text that is none."""
     found = _MOMENT.fullmatch(value)
@@ -112,10 +132,12 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {
+    "deployment_path": deployment_path,
+    "figure": figure,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
     "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}
+_TEMPLATES.globals |= {"navigation": NAVIGATION, "refusals": REFUSALS, "version": __version__}

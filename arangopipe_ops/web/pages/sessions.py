@@ -7,30 +7,43 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, HTTPException, Request
 from starlette.responses import Response
 
-from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.admin import Rights
+from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import Access
 
 COOKIE = "arangopipe_session"
 IDLE_SECONDS = 3600.0
+RIGHTS_SECONDS = 60.0
 MAX_SESSIONS = 10_000
 MAX_FIELDS = 200
 
 
 @dataclass
 class Session:
-    """Somebody who has signed in: the token of the database's, and until when it is kept."""
+    """Somebody who has signed in: the token of the database's, and until when it is kept.
+
+    `rights` are what the database said that they may do, and until when that is believed; `notice` is what the next
+    page has to tell them.
+    """
 
     id: str
     token: str = field(repr=False)
     user: str
     until: float
+    rights: tuple[Rights, float] | None = None
+    notice: str | None = None
+
+    def told(self) -> str | None:
+        """Return what there is to tell, once."""
+        notice, self.notice = self.notice, None
+        return notice
 
 
 class Sessions:
@@ -126,12 +139,55 @@ async def proven(request: Request, fields: Form) -> None:
         )
 
 
-async def signed_in(request: Request) -> Store:
-    """Return the store as who has signed in sees it. Raises Unauthorized."""
+async def current(request: Request) -> Session:
+    """Return who has signed in. Raises Unauthorized."""
     session = session_of(request)
     if session is None:
         raise Unauthorized("Sign in first.")
+    return session
+
+
+CallersSession = Annotated[Session, Depends(current)]
+
+
+async def signed_in(request: Request, session: CallersSession) -> Store:
+    """Return the store as who has signed in sees it."""
     return access_of(request).store(session.token)
 
 
 CallersStore = Annotated[Store, Depends(signed_in)]
+
+
+def rights_of(request: Request, session: CallersSession) -> Rights:
+    """Return what who has signed in may do, which the database is asked once a minute: it decides at every write."""
+    now = time.monotonic()
+    if session.rights is None or session.rights[1] < now:
+        session.rights = access_of(request).rights(session.token), now + RIGHTS_SECONDS
+    return session.rights[0]
+
+
+CallersRights = Annotated[Rights, Depends(rights_of)]
+
+
+REFUSALS: Mapping[str, str] = {
+    "write": "You may read this graph, but not write to it: that needs Read/Write on its collections (the role writer).",
+    "define": "You may not change what this graph is made of: that needs Administrate on its database (the role owner).",
+    "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
+}
+"""What is told to who lacks a right of `Rights`, and what it takes to have it."""
+
+
+def needs(right: str) -> Any:
+    """Return what a route depends on that is only for who has a right."""
+
+    def check(rights: CallersRights) -> None:
+        if not getattr(rights, right):
+            raise Unauthorized(REFUSALS[right], signed_in=True)
+
+    return Depends(check)
+
+
+async def sure(fields: Form) -> None:
+    """Refuse a form without the tick that says one means it."""
+    if fields.get("sure") != "yes":
+        raise Invalid("", "Nothing was changed: tick the box that says you are sure.")
