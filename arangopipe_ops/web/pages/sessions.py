@@ -170,8 +170,8 @@ CallersRights = Annotated[Rights, Depends(rights_of)]
 
 
 REFUSALS: Mapping[str, str] = {
-    "write": "You may read this graph, but not write to it: that needs Read/Write on its collections (the role writer).",
-    "define": "You may not change what this graph is made of: that needs Administrate on its database (the role owner).",
+    "write": "You may read this graph, not write to it: that needs Read/Write on its collections (the role writer).",
+    "define": "You may not change what the graph is made of: that needs Administrate on its database (the role owner).",
     "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
 }
 """What is told to who lacks a right of `Rights`, and what it takes to have it."""
