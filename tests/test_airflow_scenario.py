@@ -13,6 +13,7 @@ import pytest
 from airflow_service import AirflowService, free_port, running
 from served_database import PASSWORD, ServedDatabase, served
 
+from arangopipe_ops import stages
 from arangopipe_ops.store import Store
 
 DAGS = Path(__file__).parent.parent / "dags"
@@ -186,7 +187,7 @@ def answered(airflow: AirflowService, run_id: str, choice: str) -> bool:
 
 
 def test_a_person_decides_about_the_challenger(airflow: AirflowService, database: ServedDatabase) -> None:
-    """The run waits for a person while the sensor and the approval are deferred; a no leaves the champion active."""
+    """The run waits for a person, without a worker; a no leaves the champion active."""
     store = database.store()
     for run_id, depth, choice in (("first", 2, "Approve"), ("second", 4, "Reject")):
         airflow.trigger("champion_challenger", run_id, depth=depth)
@@ -197,6 +198,27 @@ def test_a_person_decides_about_the_challenger(airflow: AirflowService, database
     rejected = store.get(airflow.returned("champion_challenger", "second", "train"))
     assert rejected["tags"] == ["not deployed"]
     assert airflow.returned("champion_challenger", "first", "live")["status"] == "active"
+
+
+def test_the_sensor_waits_in_the_triggerer(airflow: AirflowService, database: ServedDatabase) -> None:
+    """A deployment that was scheduled anew is waited for without a worker; its promotion ends the wait."""
+    dag_id, run_id = "champion_challenger", "first"
+    tag, store = f"tumor screening {run_id}", database.store()
+    anew = stages.register_deployment(
+        tag, project="tumor screening", model="screening forest", status="scheduled", replicas=2
+    )
+    deployment = store.write(anew, on_conflict="revise")
+
+    def waits() -> bool:
+        live = airflow.tasks(dag_id, run_id)["live"]
+        return live["state"] == "deferred" and "ConditionTrigger" in live["trigger"]["classpath"]
+
+    airflow.clear(dag_id, run_id, "live")
+    airflow.wait_for(waits, 120, "the sensor to be deferred")
+    store.promote(deployment)
+    assert airflow.end(dag_id, run_id) == "success", airflow.tail()
+    live = airflow.returned(dag_id, run_id, "live")
+    assert (live["_id"], live["status"]) == (deployment["_id"], "active")
 
 
 def test_new_data_starts_a_retraining(airflow: AirflowService, database: ServedDatabase) -> None:

@@ -550,7 +550,7 @@ def test_serving_performance_is_collected(registered: Any, serving_file: Path) -
         ("every", "is not TOML"),
         ("every = 1", "sources: are missing"),
         ("sources = [{}]", "has no type"),
-        ("shards = 1\nsources = [{type = 'files'}]", "shards: is not one of sources, every, zone"),
+        ("shards = 1\nsources = [{type = 'files'}]", "shards: is not one of sources, every, timezone"),
         ("every = 'x'\nsources = [{type = 'files'}]", "'x' is not a length of time"),
         ("sources = [{type = 'files', path = {env = 'NOWHERE_SET'}}]", "NOWHERE_SET is not set"),
     ],

@@ -504,7 +504,7 @@ def test_what_could_not_be_collected_is_named(
     """The rest is written before the step fails, or warns; asked again, only what is missing is asked for."""
     given = {"sources": [figures], "since": "2026-03-09", "until": "2026-03-12"}
     receipt = output()
-    with pytest.raises(Unavailable, match=r"1 faults, the first blue by gate: there are no figures"):
+    with pytest.raises(Unavailable, match=r"not all was told: blue by gate in 1 periods .*: there are no figures"):
         runtime.collect_serving_performance({**given, "receipt": receipt})
     assert receipt.metadata["arangopipe.created"] == "2"
     again = {**given, "only_missing": True, "on_error": "warn", "receipt": output()}
@@ -518,7 +518,8 @@ def test_the_last_periods_are_those_that_are_over(
 ) -> None:
     """Without since and until they are counted from now, also where KFP hands over empty texts and floats."""
     receipt = output()
-    given = {"sources": [figures], "every": "1h", "zone": "", "last": 3.0, "since": "", "until": "", "on_error": "warn"}
+    empty = {"timezone": "", "since": "", "until": ""}
+    given = {"sources": [figures], "every": "1h", "last": 3.0, **empty, "on_error": "warn"}
     runtime.collect_serving_performance({**given, "receipt": receipt})
     assert json.loads(Path(receipt.path).read_text())["periods"] == 3
 

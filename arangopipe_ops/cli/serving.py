@@ -20,7 +20,7 @@ def _collect(options: argparse.Namespace) -> int:
     progress = Progress("figures")
     report = collect(
         store_of(options),
-        _periods(options, options.every or wanted.every, options.zone or wanted.zone),
+        _periods(options, options.every or wanted.every, options.timezone or wanted.timezone),
         wanted.sources,
         deployments=options.deployment or wanted.deployments,
         statuses=wanted.statuses,
@@ -43,26 +43,26 @@ def _collect(options: argparse.Namespace) -> int:
     return int(bool(report["faults"]))
 
 
-def _periods(options: argparse.Namespace, every: str, zone: str) -> list[Period]:
+def _periods(options: argparse.Namespace, every: str, timezone: str) -> list[Period]:
     if options.since is None:
-        return latest(options.last, every, zone)
+        return latest(options.last, every, timezone)
     if options.until is None:
         raise Invalid("until", "is missing; say --until with --since, or --last")
-    return list(periods(options.since, options.until, every, zone))
+    return list(periods(options.since, options.until, every, timezone))
 
 
-def _span_arguments(parser: argparse.ArgumentParser, every: str | None, zone: str | None) -> None:
+def _span_arguments(parser: argparse.ArgumentParser, every: str | None, timezone: str | None) -> None:
     parser.add_argument("--since", metavar="TIME", help="of the first period")
     parser.add_argument("--until", metavar="TIME", help="where the last period ends")
     parser.add_argument("--last", type=int, default=1, metavar="N", help="periods until now, without --since")
     parser.add_argument("--every", default=every, metavar="LENGTH", help="of a period: 15m, 1h, 1d, 1w, 1M")
-    parser.add_argument("--zone", default=zone, help="whose days they are, such as Europe/Berlin")
+    parser.add_argument("--timezone", default=timezone, metavar="NAME", help="whose days they are: Europe/Berlin")
     parser.add_argument("--deployment", action="append", metavar="TAG", help="only this one; may be repeated")
     as_json(parser)
 
 
 def _collect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="TOML or JSON with sources, every, zone, deployments, statuses")
+    parser.add_argument("file", type=Path, help="TOML or JSON with sources, every, timezone, deployments, statuses")
     _span_arguments(parser, None, None)
     parser.add_argument("--only-missing", action="store_true", help="ask only for what is not stored, or not whole")
     parser.add_argument("--on-conflict", choices=("revise", "keep"), default="revise")
@@ -72,7 +72,7 @@ def _collect_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _gaps(options: argparse.Namespace) -> int:
     """Tell the periods in which a deployment served and of which nothing is known, or not all."""
-    spans = _periods(options, options.every, options.zone)
+    spans = _periods(options, options.every, options.timezone)
     found = list(
         gaps(
             store_of(options),

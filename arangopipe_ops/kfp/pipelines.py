@@ -79,7 +79,7 @@ def _scheduled_serving_performance(tasks: Any) -> Call:
     def scheduled_serving_performance(
         sources: list[dict[str, Any]],
         every: str = "1d",
-        zone: str = "UTC",
+        timezone: str = "UTC",
         last: int = 1,
         since: str = "",
         until: str = "",
@@ -91,14 +91,20 @@ def _scheduled_serving_performance(tasks: Any) -> Call:
             sources: Where it is measured, such as {"type": "prometheus", "metrics": {...}}; the "where" of one chooses
                 deployments.
             every: The length of a period, such as 15m, 1h, 1d, 1w or 1M.
-            zone: The time zone of days, such as Europe/Berlin.
+            timezone: Whose days they are, such as Europe/Berlin.
             last: How many of the last periods that are over, where since and until are empty.
             since: When the first period begins, ISO 8601.
             until: When the last period ends.
             only_missing: Whether only what is not stored, or not whole, is asked for.
         """
         tasks.collect_serving_performance(
-            sources=sources, every=every, zone=zone, last=last, since=since, until=until, only_missing=only_missing
+            sources=sources,
+            every=every,
+            timezone=timezone,
+            last=last,
+            since=since,
+            until=until,
+            only_missing=only_missing,
         )
 
     return scheduled_serving_performance

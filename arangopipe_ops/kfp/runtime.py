@@ -142,6 +142,7 @@ def collect_serving_performance(given: Mapping[str, Any]) -> Collected:
     warning. The receipt has the report in either case.
     """
     from arangopipe_ops.kfp import collecting  # most components collect nothing
+    from arangopipe_ops.serving import in_words
 
     execution = execution_of(given)
     answer = Collected(0, 0, 0, 0)
@@ -152,9 +153,9 @@ def collect_serving_performance(given: Mapping[str, Any]) -> Collected:
         told = {name: str(number) for name, number in answer._asdict().items()}
         artifacts.leave_answer(given["receipt"], told, report)
         if faults and given.get("on_error") == "warn":
-            _log.warning("not all is collected: %s", collecting.in_words(faults))
+            _log.warning("not all is collected: %s", in_words(faults))
         elif faults:
-            raise errors.Unavailable(collecting.in_words(faults))
+            raise errors.Unavailable(in_words(faults))
     return answer
 
 

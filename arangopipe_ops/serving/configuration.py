@@ -21,7 +21,7 @@ class Configuration:
 
     sources: tuple[Source, ...]
     every: str = "1d"
-    zone: str = "UTC"
+    timezone: str = "UTC"
     deployments: list[str] | Mapping[str, Any] | None = None
     statuses: tuple[str, ...] = field(default=("active", "archived"))
 

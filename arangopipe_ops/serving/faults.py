@@ -1,9 +1,13 @@
 """What went wrong in a collection, put together over periods, so that it takes no more room for more of them."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from arangopipe_ops.integrations.source import Period
 from arangopipe_ops.model import moment
+
+_NAMED = 10
+"""At most so many faults are put in words."""
 
 
 class FaultRow(TypedDict):
@@ -37,3 +41,14 @@ class Faults:
     def rows(self) -> list[FaultRow]:
         """Return them by source and deployment, those about all deployments first."""
         return sorted(self._found.values(), key=lambda row: (row["source"], row["deployment"] or "", row["message"]))
+
+
+def in_words(faults: Sequence[FaultRow]) -> str:
+    """Return which deployments and sources failed, when, and why: the first ten, and how many more there are."""
+    first = [
+        f"{row['deployment'] or 'all deployments'} by {row['source']} in {row['periods']} periods "
+        f"from {row['period_start']} to {row['period_end']}: {row['message']}"
+        for row in faults[:_NAMED]
+    ]
+    more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+    return f"what could be collected is written; but not all was told: {'; '.join([*first, *more])}"

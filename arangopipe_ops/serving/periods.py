@@ -46,15 +46,15 @@ _UNITS = {
 }
 
 
-def periods(since: Any, until: Any, every: Any, zone: Any = "UTC") -> Iterator[Period]:
+def periods(since: Any, until: Any, every: Any, timezone: Any = "UTC") -> Iterator[Period]:
     """Yield the periods of a length that follow each other from `since`, as long as they end by `until`.
 
     `every` is `15m`, `1h`, `1d`, `2w`, `1M` (month), `1y`, an ISO 8601 duration such as `PT1H` or `P1D`, a pendulum
     duration or a timedelta. Hours and less, and timedeltas, are by the clock. Days and more are by the calendar of
-    `zone`: a day on which its clocks change has 23 or 25 hours. Moments without a zone, and bare dates, are in `zone`.
+    `timezone`: a day on which its clocks change has 23 or 25 hours. Moments without one, and bare dates, are in it.
     Each period is in UTC. Raises Invalid.
     """
-    place, step = _zone(zone), step_of(every)
+    place, step = _zone(timezone), step_of(every)
     given = _read(since, "since")
     bound, end = _moment(given, place), _moment(_read(until, "until"), place)
     start, number = bound, 1
@@ -66,13 +66,14 @@ def periods(since: Any, until: Any, every: Any, zone: Any = "UTC") -> Iterator[P
         bound, number = following, number + 1
 
 
-def latest(count: int, every: Any, zone: Any = "UTC", now: datetime | None = None) -> list[Period]:
+def latest(count: int, every: Any, timezone: Any = "UTC", now: datetime | None = None) -> list[Period]:
     """Return the last periods of a length that have ended by now; asked again later, they are the same or follow.
 
-    Months and what divides a year begin on 1 January in `zone`, weeks on Monday, days at midnight; what is by the clock
-    and divides a day begins at midnight in UTC. Raises Invalid for other lengths, which need a moment to count from.
+    Months and what divides a year begin on 1 January in `timezone`, weeks on Monday, days at midnight; what is by the
+    clock and divides a day begins at midnight in UTC. Raises Invalid for other lengths, which need a moment to count
+    from.
     """
-    place, step = _zone(zone), step_of(every)
+    place, step = _zone(timezone), step_of(every)
     end = _moment(_read(now or datetime.now(UTC), "now"), place)
     if count < 1:
         raise Invalid("last", f"{count} is not a number of periods")
@@ -138,8 +139,8 @@ def _moment(given: datetime, zone: Any) -> pendulum.DateTime:
     return pendulum.instance(at.astimezone(UTC)).in_timezone("UTC")
 
 
-def _zone(zone: Any) -> Any:
+def _zone(timezone: Any) -> Any:
     try:
-        return pendulum.timezone(getattr(zone, "key", None) or zone or "UTC")
+        return pendulum.timezone(getattr(timezone, "key", None) or timezone or "UTC")
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Invalid("zone", f"{zone!r} is not a time zone such as Europe/Berlin") from None
+        raise Invalid("timezone", f"{timezone!r} is not a time zone such as Europe/Berlin") from None

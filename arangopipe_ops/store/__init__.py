@@ -66,6 +66,7 @@ from arangopipe_ops.store.writing import (
     this_process,
     write_text,
 )
+from arangopipe_ops.store.written import Written, written, written_text
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -88,6 +89,7 @@ __all__ = [
     "Store",
     "Summary",
     "Where",
+    "Written",
     "current_run",
     "driver_errors",
 ]
@@ -492,6 +494,19 @@ class Store:
         if answer["found"] is None and not answer["events"]:
             raise NotFound([str(target)])
         return list(events(answer))
+
+    def written_by(self, provenance: Mapping[str, Any], *, also: Sequence[str] = (), limit: int = 50) -> Written:
+        """Return the nodes that were written with a provenance, such as `{"run_id": ...}`, and what they are linked to.
+
+        `also` are `_id`s of nodes to show with them, such as what a task registered that was there already.
+        """
+        if not provenance:
+            raise Invalid("provenance", "is empty; it says whose writes are meant")
+        if limit < 1:
+            raise Invalid("limit", f"{limit} is not a number of nodes")
+        values = {f"value{i}": model.canonical(value, "provenance") for i, value in enumerate(provenance.values())}
+        answer = self._of_all_kinds(lambda schema: written_text(schema, provenance, limit), **values, also=list(also))
+        return written(answer, self.schema, limit)
 
     def export(self) -> Iterator[str]:
         """Yield the whole graph as JSON lines, as it was at the first of them: nodes, edges, then the audit.

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _SHOWN = 100
 """At most so many faults and alerts are in the answer, which is an XCom."""
 
-_NAMED = 10
-"""At most so many faults are in the error of a task."""
-
 
 class CollectServingPerfOperator(MetadataOperator):
     """Reads how deployments served, and writes a ServingPerf node for each deployment, period and source.
@@ -100,10 +97,12 @@ class CollectServingPerfOperator(MetadataOperator):
         return shown
 
     def execute(self, context: "Context") -> Any:
+        from arangopipe_ops.serving import in_words
+
         answer = super().execute(context)
         if not self._faults:
             return answer
-        error = Unavailable(f"what could be collected is written; but {_told(self._faults)}")
+        error = Unavailable(in_words(self._faults))
         if self.on_faults == "warn":
             self.log.warning("Not all is collected: %s", error)
             return answer
@@ -142,14 +141,3 @@ def _is_retry(task: Any, context: "Context") -> bool:
     """Return whether this is another attempt since the task was cleared, or first started."""
     ti: Any = context["ti"]
     return bool(ti.try_number > ti.max_tries - (task.retries or 0) + 1)
-
-
-def _told(faults: "Sequence[FaultRow]") -> str:
-    """Return which deployments and sources failed, and why, in words."""
-    first = [
-        f"{row['deployment'] or 'all deployments'} by {row['source']} in {row['periods']} periods "
-        f"from {row['period_start']} to {row['period_end']}: {row['message']}"
-        for row in faults[:_NAMED]
-    ]
-    more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
-    return f"not all was told: {'; '.join([*first, *more])}"

@@ -191,7 +191,7 @@ def collect_serving_performance(
     receipt: Output[Artifact],
     deployments: Optional[List[str]] = None,
     every: str = "1d",
-    zone: str = "UTC",
+    timezone: str = "UTC",
     last: int = 1,
     since: Optional[str] = None,
     until: Optional[str] = None,
@@ -211,7 +211,7 @@ def collect_serving_performance(
             that of an environment variable.
         deployments: Their tags; all that serve if they are not given, or that the "where" of a source chooses.
         every: The length of a period, such as 15m, 1h, 1d, 1w or 1M.
-        zone: The time zone of days, such as Europe/Berlin.
+        timezone: Whose days they are, such as Europe/Berlin.
         last: How many of the last periods that are over, where since and until are not given.
         since: When the first period begins, ISO 8601.
         until: When the last period ends.
