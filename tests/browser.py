@@ -15,6 +15,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 CHROMIUM = shutil.which("chromium")
 TOKEN = "the token of the tests"
 SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 800}}
+PICTURE = {"width": 1024, "height": 640}
 GRAVE = ("serious", "critical")
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -24,6 +25,7 @@ class Site:
     """`arangopipe serve` on a database, as a process of its own."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         environment = {"ARANGOPIPE_TOKEN": TOKEN, "ARANGOPIPE_EMBEDDED_CLUSTER": "1"}
         self.process, api = served("--url", url, **environment)
         self.address = api.removesuffix("/api/v1")
@@ -45,6 +47,7 @@ class Visit:
         self.address = address
         self.complaints: list[str] = []
         self.refused: set[int] = set()
+        self.token = TOKEN
         settings = {"viewport": SIZES["wide"], "timezone_id": "Asia/Kolkata", "locale": "en-GB"} | settings
         self.context = browser.new_context(base_url=address, **settings)
         self.page = self.context.new_page()
@@ -70,8 +73,18 @@ class Visit:
         """Sign in with the token of the file."""
         self.page.goto("/sign-in")
         self.page.get_by_label("Token").fill(TOKEN)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.click(self.page.get_by_role("button", name="Sign in"))
         return self
+
+    def click(self, target: Any) -> None:
+        """Click at what leads to another page, and wait until that is there."""
+        with self.page.expect_navigation():
+            target.click()
+
+    def close(self) -> None:
+        """End the visit. Fails if anything was wrong in it."""
+        self.context.close()
+        assert self.complaints == []
 
     def barriers(self) -> list[str]:
         """Return what axe finds seriously wrong with the page for people with disabilities."""
@@ -86,7 +99,7 @@ class Visit:
     def picture(self) -> bytes:
         """Return what is seen, as WebP, which is small enough to be kept with the documentation."""
         session = self.context.new_cdp_session(self.page)
-        shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": 50})
+        shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": 40})
         return b64decode(shot["data"])
 
 

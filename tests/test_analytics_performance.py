@@ -13,7 +13,7 @@ from arangopipe_ops import stages
 from arangopipe_ops.analytics import demo_serving, performance
 from arangopipe_ops.analytics.coverage import covered
 from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
-from arangopipe_ops.errors import Invalid, NotFound
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import sure_key
 from arangopipe_ops.store import Store
 

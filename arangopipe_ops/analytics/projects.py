@@ -121,8 +121,8 @@ def glance(store: Store, project: str) -> Glance:
     """Return what there is in a project, for a cost that does not grow with it. One request. Raises NotFound."""
     binds = bound("Project", "owner", project) | {"most": LOOKED, "counted": COUNTED + 1}
     found = ask(store, _GLANCE.format(known=named("Project", "owner")), binds, Project=project)
-    by_name = {name: dict(found[name]) for name in ("techniques", "deployments")}
-    return Glance(**{**found, **by_name})
+    found |= {name: dict(found[name]) for name in ("techniques", "deployments")}
+    return Glance(**found)
 
 
 _SEEN = """WITH project, run

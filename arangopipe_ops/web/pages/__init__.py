@@ -9,6 +9,7 @@ from arangopipe_ops.web.pages import (
     administration,
     deployments,
     failures,
+    lineage,
     nodes,
     overview,
     projects,
@@ -34,7 +35,7 @@ def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
     """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
     app.state.callers = callers
     closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
-    for topic in (overview, projects, search, nodes, deployments, administration, users):
+    for topic in (overview, projects, search, nodes, lineage, deployments, administration, users):
         closed_pages.include_router(topic.routes)
     for routes in further:
         closed_pages.include_router(routes)

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from arangopipe_ops.analytics import Policy, best_run, select_model, serving
 from arangopipe_ops.analytics.coverage import Hole, covered, holes
 from arangopipe_ops.analytics.deployments import standing, standings
-from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
@@ -144,13 +143,10 @@ def _points(rows: Sequence[Document], name: str) -> Iterator[tuple[datetime, flo
 
 def _references(found: Document, metric: str) -> dict[str, float]:
     """Return what a metric is measured by: the run's own figure, and the limits of its alerts."""
+    limits = {alert["rule"]: alert.get("threshold") for alert in found["alerts"] if alert.get("metric") == metric}
     known = {"in development": found["development"].get(metric)}
-    known |= {f"limit: {alert['rule']}": alert.get("threshold") for alert in found["alerts"] if _is_of(alert, metric)}
-    return {name: value for name, value in known.items() if isinstance(value, int | float)}
-
-
-def _is_of(alert: Document, metric: str) -> bool:
-    return bool(alert.get("metric") == metric)
+    known |= {f"limit, {rule}": limit for rule, limit in limits.items()}
+    return {f"{name}: {value:.6g}": value for name, value in known.items() if isinstance(value, int | float)}
 
 
 def _figures(metric: str, rows: Sequence[Document], found: Document) -> Document:
