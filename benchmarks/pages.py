@@ -200,7 +200,7 @@ def report(url: str, only: str) -> None:
             answer = client.get(address)
             sent, weight = len(requests), len(answer.content)
             taken = median(lambda: client.get(address), CALLS)  # noqa: B023
-            fine = answer.status_code == 200 and taken < MOST_MS and sent < MOST_REQUESTS
+            fine = answer.status_code < 400 and taken < MOST_MS and sent < MOST_REQUESTS
             print(f"{taken:>10.1f}{sent:>10}{weight:>12,}  {address}{'' if fine else f'  {answer.status_code} !'}")
             slow += [] if fine else [address]
     print(f"\n{len(slow)} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")

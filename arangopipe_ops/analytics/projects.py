@@ -120,9 +120,8 @@ class Glance(TypedDict):
 def glance(store: Store, project: str) -> Glance:
     """Return what there is in a project, for a cost that does not grow with it. One request. Raises NotFound."""
     binds = bound("Project", "owner", project) | {"most": LOOKED, "counted": COUNTED + 1}
-    found = ask(store, _GLANCE.format(known=named("Project", "owner")), binds, Project=project)
-    found |= {name: dict(found[name]) for name in ("techniques", "deployments")}
-    return Glance(**found)
+    found: Glance = ask(store, _GLANCE.format(known=named("Project", "owner")), binds, Project=project)
+    return {**found, "techniques": dict(found["techniques"]), "deployments": dict(found["deployments"])}
 
 
 _SEEN = """WITH project, run
