@@ -31,7 +31,7 @@ class SignedIn:
 
     framed_by = "'none'"
     signs_out = True
-    refusals: Mapping[str, str] = {  # noqa: RUF012
+    refusals: Mapping[str, str] = {
         "write": "You may read this graph, but not write to it: "
         "that needs Read/Write on its collections (the role writer).",
         "define": "You may not change what this graph is made of: "
