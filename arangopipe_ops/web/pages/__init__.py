@@ -1,4 +1,4 @@
-"""The same operations as pages for people, rendered here: no script of our own, nothing from elsewhere."""
+"""The same operations as pages for people, rendered here; what scripts add to them is in static files of ours."""
 
 from pathlib import Path
 
