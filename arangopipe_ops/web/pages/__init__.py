@@ -7,11 +7,14 @@ from starlette.staticfiles import StaticFiles
 
 from arangopipe_ops.web.pages import (
     administration,
+    ask,
+    comparison,
     deployments,
     failures,
     lineage,
     nodes,
     overview,
+    runs,
     search,
     signing,
     users,
@@ -34,7 +37,7 @@ def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
     """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
     app.state.callers = callers
     closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
-    for topic in (overview, search, nodes, lineage, deployments, administration, users):
+    for topic in (overview, search, nodes, lineage, runs, comparison, deployments, ask, administration, users):
         closed_pages.include_router(topic.routes)
     for routes in further:
         closed_pages.include_router(routes)

@@ -31,7 +31,9 @@ HEADERS: Mapping[str, str] = {
 NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Overview"),
     ("/search", "Search"),
+    ("/runs", "Runs"),
     ("/deployments", "Deployments"),
+    ("/ask", "Ask"),
     ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
