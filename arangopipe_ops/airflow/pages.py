@@ -99,7 +99,7 @@ def _together(store: Store, ids: Iterable[str]) -> Lineage:
             seen |= {node["_id"]: node for node in lineage["nodes"]}
             edges |= {(edge["edge"], edge["upstream"], edge["downstream"]): edge for edge in lineage["edges"]}
     assert whole is not None
-    return Lineage(start=whole["start"], nodes=list(seen.values()), edges=list(edges.values()))
+    return Lineage(start=whole["start"], nodes=list(seen.values()), edges=list(edges.values()), cut=[])
 
 
 def _drawn(lineage: Lineage) -> str:

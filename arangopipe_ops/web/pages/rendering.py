@@ -13,13 +13,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from arangopipe_ops import __version__
 from arangopipe_ops.model import Document, Schema
-from arangopipe_ops.web.pages.sessions import REFUSALS, Session, cookie_of, session_of, sessions_of
+from arangopipe_ops.web.pages.sessions import Session, callers_of, session_of
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
+)
 
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; font-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": f"{_POLICY}'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -37,19 +39,20 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
-def render(
-    request: Request, template: str, facts: Mapping[str, Any], status: int = 200, *, cookie: str | None = None
-) -> Response:
-    """Return a page. `cookie` is what the browser will keep from now on, where that is not what it has."""
-    session = session_of(request)
+def render(request: Request, template: str, facts: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a page."""
+    callers, session = callers_of(request), session_of(request)
     known = {
         "root": request.scope.get("root_path", ""),
         "page_path": path_of(request),
         "user": session and session.user,
         "notice": session and session.told(),
-        "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
+        "csrf": callers.proof(request),
+        "signs_out": callers.signs_out,
+        "refusals": callers.refusals,
     }
-    return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+    headers = {**HEADERS, "Content-Security-Policy": _POLICY + callers.framed_by}
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, headers)
 
 
 def done(request: Request, session: Session, path: str, notice: str) -> Response:
@@ -147,4 +150,4 @@ _TEMPLATES.filters |= {
     "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"navigation": NAVIGATION, "refusals": REFUSALS, "version": __version__}
+_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}

@@ -1,13 +1,13 @@
-"""Who has signed in with a browser, and whether a form was sent from a page of ours."""
+"""Who asks for a page, what they may do, and whether a form was sent from a page of ours."""
 
 import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, HTTPException, Request
@@ -39,6 +39,13 @@ class Session:
     until: float
     rights: tuple[Rights, float] | None = None
     notice: str | None = None
+
+    def remembered(self, ask: Callable[[], Rights]) -> Rights:
+        """Return the rights, which the database is asked once a minute: it decides at every write."""
+        now = time.monotonic()
+        if self.rights is None or self.rights[1] < now:
+            self.rights = ask(), now + RIGHTS_SECONDS
+        return self.rights[0]
 
     def told(self) -> str | None:
         """Return what there is to tell, once."""
@@ -98,13 +105,47 @@ def access_of(request: Request) -> Access:
 
 
 def cookie_of(request: Request) -> str:
-    """Return what the browser keeps for us, or an empty text."""
-    return request.cookies.get(COOKIE, "")
+    """Return what the browser keeps for us, or will from this answer on, or an empty text."""
+    return getattr(request.state, "cookie", None) or request.cookies.get(COOKIE, "")
+
+
+class Callers(Protocol):
+    """How it is known who asks for a page: by a sign-in of ours, or by what the pages are mounted in."""
+
+    framed_by: str
+    """Who may show a page in a frame, as a content security policy says it."""
+
+    signs_out: bool
+    """Whether pages offer to sign out."""
+
+    refusals: Mapping[str, str]
+    """What is told to who lacks a right of `Rights`, and what it takes to have it."""
+
+    def session(self, request: Request) -> Session | None:
+        """Return who asks, or None."""
+
+    def store(self, request: Request, session: Session) -> Store:
+        """Return the graph as they see it."""
+
+    def rights(self, request: Request, session: Session) -> Rights:
+        """Return what they may do."""
+
+    def proof(self, request: Request) -> str:
+        """Return what a form has to send along, that only a page given to this browser can know, or an empty text."""
+
+    def unknown(self, request: Request) -> Response:
+        """Answer who is not known, or not any more."""
+
+
+def callers_of(request: Request) -> Callers:
+    """Return how the application knows who asks."""
+    callers: Callers = request.app.state.callers
+    return callers
 
 
 def session_of(request: Request) -> Session | None:
-    """Return who has signed in, or None."""
-    return sessions_of(request).find(cookie_of(request))
+    """Return who asks, or None."""
+    return callers_of(request).session(request)
 
 
 def keep(response: Response, request: Request, value: str) -> None:
@@ -131,16 +172,15 @@ async def proven(request: Request, fields: Form) -> None:
     """Refuse a form that was not sent from a page of ours."""
     if request.method in ("GET", "HEAD"):
         return
-    cookie, proof = cookie_of(request), fields.get("csrf", "")
-    expected = sessions_of(request).proof(cookie)
-    if not cookie or not hmac.compare_digest(proof.encode(errors="replace"), expected.encode()):
+    proof, expected = fields.get("csrf", ""), callers_of(request).proof(request)
+    if not expected or not hmac.compare_digest(proof.encode(errors="replace"), expected.encode()):
         raise HTTPException(
             403, "This form is too old, or was not sent from a page of ours. Go back and load it again."
         )
 
 
 async def current(request: Request) -> Session:
-    """Return who has signed in. Raises Unauthorized."""
+    """Return who asks. Raises Unauthorized."""
     session = session_of(request)
     if session is None:
         raise Unauthorized("Sign in first.")
@@ -151,38 +191,27 @@ CallersSession = Annotated[Session, Depends(current)]
 
 
 async def signed_in(request: Request, session: CallersSession) -> Store:
-    """Return the store as who has signed in sees it."""
-    return access_of(request).store(session.token)
+    """Return the store as who asks sees it."""
+    return callers_of(request).store(request, session)
 
 
 CallersStore = Annotated[Store, Depends(signed_in)]
 
 
 def rights_of(request: Request, session: CallersSession) -> Rights:
-    """Return what who has signed in may do, which the database is asked once a minute: it decides at every write."""
-    now = time.monotonic()
-    if session.rights is None or session.rights[1] < now:
-        session.rights = access_of(request).rights(session.token), now + RIGHTS_SECONDS
-    return session.rights[0]
+    """Return what who asks may do."""
+    return callers_of(request).rights(request, session)
 
 
 CallersRights = Annotated[Rights, Depends(rights_of)]
 
 
-REFUSALS: Mapping[str, str] = {
-    "write": "You may read this graph, not write to it: that needs Read/Write on its collections (the role writer).",
-    "define": "You may not change what the graph is made of: that needs Administrate on its database (the role owner).",
-    "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
-}
-"""What is told to who lacks a right of `Rights`, and what it takes to have it."""
-
-
 def needs(right: str) -> Any:
     """Return what a route depends on that is only for who has a right."""
 
-    def check(rights: CallersRights) -> None:
+    def check(request: Request, rights: CallersRights) -> None:
         if not getattr(rights, right):
-            raise Unauthorized(REFUSALS[right], signed_in=True)
+            raise Unauthorized(callers_of(request).refusals[right], signed_in=True)
 
     return Depends(check)
 
