@@ -74,27 +74,27 @@ def lineage(
 ) -> Response:
     """Draw where a node comes from and what it led to; every box leads to that node's lineage."""
     found = store.lineage(f"{collection}/{key}", direction=direction, depth=depth)
-    root = request.scope.get("root_path", "")
-
-    def link(id: str) -> str:
-        return f"{root}{node_path(id)}/lineage?direction={quote(direction)}&depth={depth}"
-
-    drawn, problem = _drawn(found, store.schema, link)
+    picture, problem = drawn(request, found, store.schema, f"?direction={quote(direction)}&depth={depth}")
     facts = {
         "start": found["nodes"][0],
         "nodes": found["nodes"][:LISTED],
         "count": len(found["nodes"]),
         "direction": direction,
         "depth": depth,
-        "drawn": drawn,
+        "drawn": picture,
         "problem": problem,
         "formats": list(FORMATS),
     }
     return render(request, "lineage.html", facts)
 
 
-def _drawn(lineage: Lineage, schema: Schema, link: Callable[[str], str]) -> tuple[Markup | None, str | None]:
-    """Return a lineage as a picture to stand in a page, or why there is none."""
+def drawn(request: Request, lineage: Lineage, schema: Schema, query: str = "") -> tuple[Markup | None, str | None]:
+    """Return a lineage as a picture to stand in a page, or why there is none. A box leads to its node's lineage."""
+    root = request.scope.get("root_path", "")
+
+    def link(id: str) -> str:
+        return f"{root}{node_path(id)}/lineage{query}"
+
     if len(lineage["nodes"]) > DRAWN:
         return (
             None,
