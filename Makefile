@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test quick lint driver-suite kfp clean
+.PHONY: help demo test quick lint driver-suite kfp pictures clean
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ driver-suite: $(VENV)/.installed ## Run python-arango's own tests: make driver-s
 
 kfp: $(VENV)/.installed ## Compile the published Kubeflow components anew.
 	$(BIN)/arangopipe kfp compile kfp_components
+
+pictures: $(VENV)/.installed ## Take the pictures of docs/web.md anew, with Chromium.
+	PICTURES=docs/images $(BIN)/pytest -q tests/test_web_browser.py -k documentation
 
 clean: ## Remove the environment and the demo's data.
 	rm -rf $(VENV) .demo

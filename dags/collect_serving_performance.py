@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, Param, dag, get_current_context, task, task_group
+from airflow.sdk import Asset, Param, Variable, dag, get_current_context, task, task_group
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from arangopipe_ops.airflow.hooks import ArangopipeHook
@@ -19,6 +19,9 @@ from arangopipe_ops.airflow.operators import (
     RegisterModelOperator,
     RegisterProjectOperator,
 )
+
+SCHEDULE = os.environ.get("APPLES_SCHEDULE", "@daily")
+EVERY = os.environ.get("APPLES_EVERY", "1d")
 
 GRADERS = ("apple grader north", "apple grader south")
 APPLES_A_DAY = 200
@@ -36,7 +39,7 @@ RETRAINING = Asset("apple grader needs retraining")
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -61,7 +64,8 @@ def collect_serving_performance() -> None:
     recorded, one node for each deployment, day and source, however often that is done. Where the accuracy was too low,
     an event of the asset `apple grader needs retraining` says so, for whoever retrains.
 
-    A run that is started by hand has no data interval: give it `since` and `until`.
+    A run that is started by hand has no data interval: give it `since` and `until`. The Variable `apples_sources` names
+    other sources, such as a Prometheus; the environment has another schedule in APPLES_SCHEDULE and APPLES_EVERY.
     """
     project = RegisterProjectOperator(task_id="register_project", name="apple grading")
     model = RegisterModelOperator(
@@ -78,22 +82,15 @@ def collect_serving_performance() -> None:
     shards = shards_of_deployments()
     collect = CollectServingPerfOperator.partial(
         task_id="collect",
-        sources=[
-            {
-                "type": "sql",
-                "name": "graded by people",
-                "url": "sqlite:///{{ ti.xcom_pull('serve') }}",
-                "query": QUERY,
-                "outcomes": {"metrics": {"accuracy": "accuracy_score"}},
-            }
-        ],
+        sources=where_measured(serve("{{ params.artifacts }}")),
+        every=EVERY,
         since="{{ params.since }}",
         until="{{ params.until }}",
         map_index_template="{{ task.deployments | join(', ') }}",
     ).expand(deployments=shards)
 
     deployments >> shards
-    serve("{{ params.artifacts }}") >> collect >> watch.expand(deployment=list(GRADERS))
+    collect >> watch.expand(deployment=list(GRADERS))
 
 
 @task_group
@@ -128,6 +125,20 @@ def shards_of_deployments() -> list[list[str]]:
     found = graph.search("Deployment", {"monitoring": MONITORING, "status": "active"}, limit=1000)["nodes"]
     tags = sorted(each["tag"] for each in found)
     return [tags[start : start + DEPLOYMENTS_A_TASK] for start in range(0, len(tags), DEPLOYMENTS_A_TASK)]
+
+
+@task(multiple_outputs=False)
+def where_measured(file: str) -> list[dict[str, Any]]:
+    """Return the sources: those in the Airflow Variable `apples_sources`, or else the file that `serve` fills."""
+    of_people = {
+        "type": "sql",
+        "name": "graded by people",
+        "url": f"sqlite:///{file}",
+        "query": QUERY,
+        "outcomes": {"metrics": {"accuracy": "accuracy_score"}},
+    }
+    found: list[dict[str, Any]] = Variable.get("apples_sources", default=[of_people], deserialize_json=True)
+    return found
 
 
 @task

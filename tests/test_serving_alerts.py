@@ -176,3 +176,28 @@ def test_alerts_are_facts_of_their_deployment(store: Store) -> None:
     store.retire("d")
     store.delete(store.plan_deletion("d", "Deployment"))
     assert store.counts()["alert"] == 0
+
+
+def test_an_attempt_tells_what_an_earlier_one_changed(store: Store) -> None:
+    """What a task raised or cleared is told by all its attempts, wherever they run, and by no other task or process."""
+    deployed(store, {"metric": "accuracy", "threshold": 0.8})
+    deployed(store, tag="other")
+    task = {"through": "airflow", "dag_id": "serving", "run_id": "1 January", "task_id": "collect", "map_index": -1}
+    dead = Source("python", "dead", {"call": lambda *_: 1 / 0})
+
+    def attempt(*sources: Source, day: int = 0, **provenance: Any) -> list[tuple[str, str, str]]:
+        worker = Store(store.db, provenance=provenance)
+        return sorted(changes(collect(worker, DAYS[day : day + 1], sources, only_missing=True)))
+
+    first = attempt(told([0.5]), dead, host="one", **task)
+    failing = [("collected from dead", "raised", start(0))] * 2
+    assert first == [("accuracy limit", "raised", start(0)), *failing]
+    assert attempt(told([0.5]), dead, host="two", **task) == first
+    assert attempt(told([0.5]), dead) == []
+    assert attempt(told([0.5]), dead, **task | {"run_id": "2 January"}) == []
+    recovered = Source("python", "dead", {"call": lambda days, names: [Row(name, days[0], {"x": 1}) for name in names]})
+    last = attempt(told([0.5]), recovered, **task)
+    assert last == [("accuracy limit", "raised", start(0)), *[("collected from dead", "cleared", start(0))] * 2]
+    assert attempt(told([0.5]), recovered, **task) == last
+    assert attempt(told([0.5, 0.9]), day=1) == [("accuracy limit", "cleared", start(1))]
+    assert attempt(told([0.5]), recovered, **task) == last[1:]

@@ -6,6 +6,7 @@ from arangopipe_ops.analytics.performance import best_run, model_at, serving, se
 from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
 from arangopipe_ops.analytics.projects import live, recent_runs, summary
 from arangopipe_ops.analytics.questions import QUESTIONS
+from arangopipe_ops.analytics.runs import RunTable, curves, run_table
 from arangopipe_ops.analytics.tasks import (
     attribute_gain,
     datasets_used,
@@ -23,10 +24,12 @@ __all__ = [
     "DemoTask",
     "Deployed",
     "Policy",
+    "RunTable",
     "Selection",
     "Verdict",
     "attribute_gain",
     "best_run",
+    "curves",
     "datasets_used",
     "demo_runs",
     "demo_serving",
@@ -37,6 +40,7 @@ __all__ = [
     "live",
     "model_at",
     "recent_runs",
+    "run_table",
     "select_model",
     "selections",
     "serving",

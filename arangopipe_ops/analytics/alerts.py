@@ -1,6 +1,7 @@
 """What alerts on deployments are judged by: their rules, and how they served last."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from arangopipe_ops.analytics.statements import METRICS, PROMOTED
 from arangopipe_ops.model import Document
@@ -31,6 +32,12 @@ RETURN (FOR key IN @keys
         RETURN {{value: s[rule.metric], start: s.period_start}})
     }})
   }})"""
+
+
+def task_of(provenance: Mapping[str, Any]) -> Document | None:
+    """Return what an orchestrator's task is known by in all its attempts, None for what is no such task."""
+    told = {name: value for name, value in provenance.items() if name not in ("user", "host")}
+    return told if len(told) > 1 else None
 
 
 def watched(store: Store, keys: Sequence[str]) -> list[Document]:

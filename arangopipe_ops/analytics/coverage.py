@@ -5,6 +5,7 @@ from datetime import datetime
 from statistics import median_low
 from typing import NamedTuple
 
+from arangopipe_ops.analytics.alerts import task_of
 from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.model import Document, canonical, moment
 from arangopipe_ops.store import Store
@@ -30,7 +31,10 @@ RETURN (FOR d IN deployment
     created: d.created,
     ended: d.status == "archived" ? d.ended : null,
     rules: d.alerts,
-    alerts: (FOR a IN alert FILTER a.deployment == d._key AND a.state == "raised" RETURN a.rule),
+    alerts: (FOR a IN alert
+      FILTER a.deployment == d._key
+        AND (a.state == "raised" OR @task != null AND KEEP(a.provenance, ATTRIBUTES(@task)) == @task)
+      RETURN a.rule),
     first: @first
       ? FIRST(FOR s IN servingperf FILTER s.deployment == d._key SORT s.period_start LIMIT 1 RETURN s.period_start)
       : null
@@ -53,10 +57,11 @@ def serving_deployments(
     """Return the deployments that serve at a time or later, by tag: those of a status, or named by their tags.
 
     Those that are archived count if they ended after `since`. `by` is the attribute that a source knows them by; those
-    without it are left out. `rules` are those of its alerts, `alerts` what is raised. With `first` the start of the
-    oldest period that is known comes along. One request. Raises NotFound for a tag that no deployment has, Invalid.
+    without it are left out. `rules` are those of its alerts, `alerts` what is raised, or was changed last by the
+    task that asks. With `first` the start of the oldest period that is known comes along. One request. Raises NotFound
+    for a tag that no deployment has, Invalid.
     """
-    binds: Document = {"first": first}
+    binds: Document = {"first": first, "task": task_of(store.provenance)}
     tags = None if chosen is None or isinstance(chosen, Mapping) else list(chosen)
     if isinstance(chosen, str):
         raise Invalid("deployments", f"{chosen!r} is not a list; give the tags as one")

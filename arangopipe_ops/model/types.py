@@ -54,6 +54,7 @@ class EdgeType:
 
     A fact edge leads from its owner to what was observed of it (parameters, performance). `newest` is the edge
     attribute that orders them: lineage shows the newest beside its owner instead of walking through all.
+    `paged` edges may be so many of one source that they are read page by page, those written last first.
     """
 
     name: str
@@ -61,10 +62,12 @@ class EdgeType:
     target: str
     upstream: Literal["from", "to"]
     newest: str | None = None
+    paged: bool = False
 
     @property
     def indexes(self) -> list[Index]:
-        return [Index(("_from", self.newest))] if self.newest else []
+        newest = [Index(("_from", self.newest))] if self.newest else []
+        return newest + ([Index(("_from", "created", "_to"))] if self.paged else [])
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ SCHEMA = Schema(
         for edge in (
             EdgeType("project_models", "Project", "Model", "from"),
             EdgeType("featureset_dataset", "Featureset", "Dataset", "to"),
-            EdgeType("run_models", "Model", "Run", "from"),
+            EdgeType("run_models", "Model", "Run", "from", paged=True),
             EdgeType("run_datasets", "Run", "Dataset", "to"),
             EdgeType("run_featuresets", "Run", "Featureset", "to"),
             EdgeType("run_outputs", "Run", "Dataset", "from"),

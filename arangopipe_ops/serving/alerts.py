@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
-from arangopipe_ops.analytics.alerts import MOST_PERIODS, watched
+from arangopipe_ops.analytics.alerts import MOST_PERIODS, task_of, watched
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Stage
 from arangopipe_ops.serving.faults import FaultRow
@@ -101,9 +101,10 @@ def problems(rules: Any) -> Iterator[str]:
 def evaluate(store: Store, keys: Sequence[str], collected: Iterable[AlertChange] = ()) -> list[AlertChange]:
     """Judge deployments, by their keys, by the rules in their attribute `alerts`; return what was raised and cleared.
 
-    What counts are the newest figures in the graph, so that neither the order of collections nor a repetition matters.
-    An alert is a node of its own, revised when it changes; one whose rule is gone, or whose deployment ended, is
-    cleared. `collected` are changes that the collection itself brings. Two requests, and one for each 1,000 alerts.
+    That is by this collection, or by an earlier attempt of the same task, whose answer may be lost. What counts are the
+    newest figures in the graph, so that neither the order of collections nor a repetition matters. An alert is a node
+    of its own, revised when it changes; one whose rule is gone, or whose deployment ended, is cleared. `collected` are
+    changes that the collection itself brings. Two requests, and one for each 1,000 alerts.
     """
     known = {each["key"]: each for each in watched(store, keys)} if keys else {}
     found = [(key, change) for key, each in known.items() for change in _changes(each)]
@@ -112,7 +113,21 @@ def evaluate(store: Store, keys: Sequence[str], collected: Iterable[AlertChange]
     news = [(key, change) for key, change in found if _is_news(change, known[key]["known"])]
     stages = [_stage(key, change) for key, change in news]
     store.write_many(stages, on_conflict="revise", reason="evaluated at collection", resume=False)
-    return [change for _, change in news]
+    earlier = _changed_earlier(known.values(), task_of(store.provenance))
+    told = {(change["deployment"], change["rule"]) for _, change in news}
+    return [
+        *(change for _, change in news),
+        *(change for change in earlier if (change["deployment"], change["rule"]) not in told),
+    ]
+
+
+def _changed_earlier(deployments: Iterable[Mapping[str, Any]], task: Document | None) -> Iterator[AlertChange]:
+    """Yield the alerts that a task changed in an earlier attempt, and nobody since."""
+    for deployment in deployments if task is not None else ():
+        for alert in deployment["known"]:
+            if {**alert["provenance"], **(task or {})} == alert["provenance"]:
+                stored = {name: alert.get(name) for name in AlertChange.__annotations__}
+                yield AlertChange(**{**stored, "deployment": deployment["tag"]})  # type: ignore[typeddict-item]
 
 
 def _is_news(change: AlertChange, known: Sequence[Document]) -> bool:

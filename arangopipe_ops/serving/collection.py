@@ -33,7 +33,7 @@ class Report(TypedDict):
 
     `periods` and `deployments` it was about; nodes that it `created`, `revised`, or found to be the `same`; figures
     that were `known` and not asked for (`only_missing`); the `faults`, none if all is well; and the `alerts` that were
-    raised or cleared.
+    raised or cleared, by it or by an earlier attempt of the same task.
     """
 
     periods: int

@@ -35,6 +35,8 @@ from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earl
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
 from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
+from arangopipe_ops.store.fans import COUNTED as COUNTED_EDGES
+from arangopipe_ops.store.fans import FARTHEST, bounded, fans_text
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.neighbours import Link, Neighbourhood, neighbourhood, neighbours_text
@@ -364,23 +366,37 @@ class Store:
         direction: Direction = "both",
         depth: int = 100,
         kinds: Sequence[str] | None = None,
+        fan: int | None = None,
+        limit: int = 2000,
     ) -> Lineage:
         """Return what influenced a node (upstream), what it influenced (downstream), or both.
 
         With every run and deployment come its newest facts: parameters, performance in development, serving
         performance. `depth` bounds the edges from the start; `kinds` keeps only nodes of those kinds.
-        Raises NotFound.
+
+        With `fan` the work is bounded too: where one type of edge leads from a node to more than `fan` others, only
+        so many are followed, and `cut` tells how many are left out. There are then the nearest `limit` nodes, at most
+        8 edges from the start, and all edges between them. Raises NotFound.
         """
         target = self._target(reference, kind)
         if direction not in SIDES:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
         if depth < 0:
             raise Invalid("depth", f"{depth} is not a number of edges")
-        found = self._look_up(target)
-        answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
+        if fan is not None and (fan < 1 or limit < 1):
+            raise Invalid("fan", f"{fan} and limit {limit} are to be numbers of nodes")
+        binds = self._look_up(target)
+        if fan is None:
+            answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **binds, depth=depth)
+        else:
+            steps = min(depth, FARTHEST)
+            binds |= {"depth": steps, "fan": fan, "seen": fan + 1, "limit": limit, "counted": COUNTED_EDGES}
+            answer = self._of_all_kinds(lambda schema: fans_text(schema, direction, steps), **binds)
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
-        return lineage_of(answer, self.schema, wanted)
+        if fan is None:
+            return lineage_of(answer, self.schema, wanted)
+        return bounded(answer, self.schema, direction, wanted, limit)
 
     def neighbours(self, reference: Any, kind: str | None = None, *, limit: int = 50) -> Neighbourhood:
         """Return a node and what it is linked to, by type of edge, at most `limit` of each. Raises NotFound."""

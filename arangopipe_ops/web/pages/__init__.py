@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from arangopipe_ops.web.pages import deployments, failures, nodes, overview, search, signing
+from arangopipe_ops.web.pages import administration, deployments, failures, nodes, overview, search, signing, users
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -24,7 +24,7 @@ def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
     """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
     app.state.callers = callers
     closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
-    for topic in (overview, search, nodes, deployments):
+    for topic in (overview, search, nodes, deployments, administration, users):
         closed_pages.include_router(topic.routes)
     for routes in further:
         closed_pages.include_router(routes)

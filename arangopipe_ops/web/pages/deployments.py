@@ -152,13 +152,10 @@ def _time(text: Any) -> datetime | None:
 
 def _references(found: Document, metric: str) -> dict[str, float]:
     """Return what a metric is measured by: the run's own figure, and the limits of its alerts."""
+    limits = {alert["rule"]: alert.get("threshold") for alert in found["alerts"] if alert.get("metric") == metric}
     known = {"in development": found["development"].get(metric)}
-    known |= {f"limit: {alert['rule']}": alert.get("threshold") for alert in found["alerts"] if _is_of(alert, metric)}
-    return {name: value for name, value in known.items() if isinstance(value, int | float)}
-
-
-def _is_of(alert: Document, metric: str) -> bool:
-    return bool(alert.get("metric") == metric)
+    known |= {f"limit, {rule}": limit for rule, limit in limits.items()}
+    return {f"{name}: {value:.6g}": value for name, value in known.items() if isinstance(value, int | float)}
 
 
 def _figures(metric: str, rows: Sequence[Document], found: Document) -> Document:

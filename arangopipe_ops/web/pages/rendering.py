@@ -105,6 +105,12 @@ def figure(value: Any) -> Any:
     return Markup('<span class="number">{}</span>').format(f"{value:.6g}") if known else ""
 
 
+def coded(text: str) -> Markup:
+    """Return a text with what stands between backquotes marked as code."""
+    marks = ("{}", "<code>{}</code>")
+    return Markup().join(Markup(marks[i % 2]).format(part) for i, part in enumerate(text.split("`")))
+
+
 def time_of(value: str) -> str | None:
     """Return a moment as people read it, or None for a text that is none."""
     found = _MOMENT.fullmatch(value)
@@ -135,6 +141,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {
+    "coded": coded,
     "deployment_path": deployment_path,
     "figure": figure,
     "moment": moment,
