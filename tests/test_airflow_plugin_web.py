@@ -79,14 +79,22 @@ class Flow:
             ops.RegisterDatasetOperator(task_id="dataset", name="bottles")
             model = ops.RegisterModelOperator.partial(task_id="model", project=project.output)
             model.expand(name=["forest", "bush"])
-            log = ops.LogRunOperator(task_id="log_run", model="forest", dataset="bottles", parameters={"depth": 3}, metrics={"f1": 0.9})
+            log = ops.LogRunOperator(
+                task_id="log_run", model="forest", dataset="bottles", parameters={"depth": 3}, metrics={"f1": 0.9}
+            )
             parts = [{"stage": "dataset", "name": f"part {i}"} for i in (1, 2)]
-            [ops.BatchWriteOperator(task_id="batch", stages=parts), dag.get_task("dataset"), dag.get_task("model")] >> log
+            [
+                ops.BatchWriteOperator(task_id="batch", stages=parts),
+                dag.get_task("dataset"),
+                dag.get_task("model"),
+            ] >> log
         self.runs = [run(dag) for _ in range(2)]
         for each in self.runs:
             assert set(states(each).values()) == {"success"}
         [self.logged] = self.store.search("Run", {"run_id": f"wine/{self.runs[1].run_id}/log_run"})["nodes"]
-        self.store.write(stages.register_deployment("d1", project="wine", model="forest", run=self.logged["_id"], status="scheduled"))
+        self.store.write(
+            stages.register_deployment("d1", project="wine", model="forest", run=self.logged["_id"], status="scheduled")
+        )
 
     def id(self, name: str, kind: str) -> str:
         return str(self.store.get(name, kind)["_id"])
@@ -121,7 +129,9 @@ def routes(method: str) -> list[str]:
 # who gets in
 
 
-@pytest.mark.parametrize("page", ["", "/search", "/nodes/{id}", "/nodes/{id}/lineage", "/deployments", "{run}", "{task}"])
+@pytest.mark.parametrize(
+    "page", ["", "/search", "/nodes/{id}", "/nodes/{id}/lineage", "/deployments", "{run}", "{task}"]
+)
 def test_a_page_is_for_those_whom_airflow_lets_see_it(server: Server, flow: Flow, page: str) -> None:
     """Without Airflow's sign-in it is 401, for a user without a role 403, and everybody else sees it."""
     tabs = {"run": flow.tab()[11:], "task": flow.tab("batch")[11:]}
@@ -219,7 +229,12 @@ def test_pages_stand_in_a_frame_of_airflows_and_of_nobody_elses(server: Server, 
 def test_every_link_stays_in_airflow_and_leads_somewhere(server: Server, flow: Flow) -> None:
     """Whatever the pages lead to has the plugin's prefix, and is there."""
     seen: set[str] = set()
-    for path in ("/arangopipe/", f"/arangopipe/nodes/{flow.id('forest', 'Model')}", flow.tab(), "/arangopipe/deployments"):
+    for path in (
+        "/arangopipe/",
+        f"/arangopipe/nodes/{flow.id('forest', 'Model')}",
+        flow.tab(),
+        "/arangopipe/deployments",
+    ):
         text = server.get(path).text
         found = {unescape(each) for each in re.findall(r'(?:href|src|action)="([^"]+)"', text)}
         seen |= {each for each in found if each[0] != "#"}
@@ -340,7 +355,8 @@ def test_a_database_that_is_away_or_lets_nobody_in(server: Server, flow: Flow, m
     monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", "arangopipe://root:secret@127.0.0.1:9/?request_timeout=0.3")
     answer = server.get("/arangopipe/")
     assert answer.status_code == 503
-    print(re.sub("<[^>]+>", "", answer.text)); assert "could not be reached" in answer.text
+    print(re.sub("<[^>]+>", "", answer.text))
+    assert "could not be reached" in answer.text
     monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", "http://somewhere")
     answer = server.get("/arangopipe/")
     assert answer.status_code == 503
