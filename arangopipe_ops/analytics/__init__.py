@@ -2,6 +2,7 @@
 
 from arangopipe_ops.analytics.demo import DemoRun, DemoTask, demo_runs, demo_serving, demo_stages
 from arangopipe_ops.analytics.gate import Verdict, gate
+from arangopipe_ops.analytics.names import choices
 from arangopipe_ops.analytics.performance import best_run, model_at, serving, serving_drift
 from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
 from arangopipe_ops.analytics.projects import live, summary
@@ -29,6 +30,7 @@ __all__ = [
     "Verdict",
     "attribute_gain",
     "best_run",
+    "choices",
     "curves",
     "datasets_used",
     "demo_runs",

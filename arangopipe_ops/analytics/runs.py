@@ -187,13 +187,14 @@ def _span(since: Any, until: Any, older: str | None, end: str, binds: Document) 
 
 
 _CURVES = """WITH run, devperf
-FOR id IN @runs
-  LET r = DOCUMENT(id)
+FOR place IN 0..LENGTH(@runs) - 1
+  LET r = DOCUMENT(@runs[place])
   FILTER r != null
   LET metrics = {metrics}
+  LET names = place < @drawn ? ATTRIBUTES(NOT_NULL(metrics.series, {{}}), true, true) : []
   RETURN {{
-    run: KEEP(r, "_id", "run_id", "status", "provenance", "orchestrator"),
-    series: MERGE(FOR name IN SLICE(ATTRIBUTES(NOT_NULL(metrics.series, {{}}), true, true), 0, @most)
+    run: KEEP(r, "_id", "run_id", "provenance", "orchestrator"),
+    series: MERGE(FOR name IN SLICE(names, 0, @most)
       LET s = metrics.series[name]
       LET last = LENGTH(s.value) - 1
       LET every = CEIL((last + 1) / @points)
@@ -202,11 +203,13 @@ FOR id IN @runs
   }}"""
 
 
-def curves(store: Store, runs: Sequence[str], points: int = 100, most: int = 8) -> list[Document]:
-    """Return for runs, by `_id`, the `run`, and `series`: what metrics went through, as pairs of step and value.
+def curves(
+    store: Store, runs: Sequence[str], *, drawn: int = 20, most: int = 8, points: int = 100
+) -> dict[str, Document]:
+    """Return for runs, by `_id`, the `run`, where it was written, and the `series` its metrics went through.
 
-    Of each run at most so many metrics, of each metric about so many points, evenly taken, always with the last.
-    One request; runs that are not there are left out.
+    A series is pairs of step and value. They come for the first runs that are `drawn`, of each at most so many
+    metrics, and about so many points, evenly taken, with the last. One request; runs that are not there are left out.
     """
-    text = _CURVES.format(metrics=METRICS)
-    return store.query(text, {"runs": list(runs), "points": points, "most": most})
+    binds = {"runs": list(runs), "drawn": drawn, "most": most, "points": points}
+    return {row["run"]["_id"]: row for row in store.query(_CURVES.format(metrics=METRICS), binds)}

@@ -43,7 +43,9 @@ class Asked(BaseModel):
         for name, value, unsaid in (("environment", self.environment, "production"), ("status", self.status, "active")):
             if value:
                 where[name] = {"in": [value, None]} if value == unsaid else value
-        return store.search("Deployment", where, order_by="tag", descending=False, limit=self.limit, cursor=self.cursor)
+        return store.search(
+            "Deployment", where, order_by="tag", descending=False, limit=self.limit, cursor=self.cursor or None
+        )
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""

@@ -34,7 +34,9 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Overview"),
     ("/projects", "Projects"),
     ("/search", "Search"),
+    ("/runs", "Runs"),
     ("/deployments", "Deployments"),
+    ("/ask", "Ask"),
     ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
