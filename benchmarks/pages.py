@@ -194,7 +194,9 @@ def report(url: str, only: str) -> None:
     client = TestClient(app, follow_redirects=False)
     client.get(f"/sign-in?ticket={app.state.access.ticket}")
     requests, slow = Requests(store.db), []
-    print(f"{sum(counted(store).values()):,} nodes\n\n{'median ms':>10}{'cpu ms':>10}{'requests':>10}{'bytes':>12}  page")
+    print(
+        f"{sum(counted(store).values()):,} nodes\n\n{'median ms':>10}{'cpu ms':>10}{'requests':>10}{'bytes':>12}  page"
+    )
     for address in addresses(app, ids(store)):
         if only in address:
             requests.sent.clear()
@@ -204,7 +206,8 @@ def report(url: str, only: str) -> None:
             taken = median(lambda: client.get(address), CALLS)  # noqa: B023
             busy = (time.process_time() - busy) / (CALLS + 1) * 1000
             fine = answer.status_code < 400 and taken < MOST_MS and sent < MOST_REQUESTS
-            print(f"{taken:>10.1f}{busy:>10.1f}{sent:>10}{weight:>12,}  {address}{'' if fine else f'  {answer.status_code} !'}")
+            mark = "" if fine else f"  {answer.status_code} !"
+            print(f"{taken:>10.1f}{busy:>10.1f}{sent:>10}{weight:>12,}  {address}{mark}")
             slow += [] if fine else [address]
     print(f"\n{len(slow)} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
 
