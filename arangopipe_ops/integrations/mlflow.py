@@ -41,6 +41,7 @@ def read(
     conditions = ["attributes.status = 'FINISHED'", *window, *([filter] if filter else [])]
     calendar, wanted = Calendar(periods), set(deployments)
     newest: dict[tuple[str, Period], tuple[int, dict[str, float]]] = {}
+    damaged: dict[str, Fault] = {}
     for started, tags, values in api.runs(api.experiments(experiments), " and ".join(conditions)):
         deployment = tags.get(tag, "")
         if deployment not in wanted:
@@ -48,11 +49,12 @@ def read(
         try:
             at = _period_of(tags, period_tag) if period_tag else datetime.fromtimestamp(started / 1000, UTC)
         except Invalid as error:
-            yield Fault(str(error), deployment)
+            damaged[deployment] = Fault(str(error), deployment)
             continue
         period = calendar.of(at) if at else None
         if period is not None and started >= newest.get((deployment, period), (-1, {}))[0]:
             newest[deployment, period] = (started, values)
+    yield from damaged.values()
     for (deployment, period), (_, values) in newest.items():
         names = list(values) if metrics is None else metrics
         kept = {name: values[name] for name in names if name in values}

@@ -32,6 +32,7 @@ def rows(
     """
     calendar, wanted = Calendar(periods), set(deployments)
     apart = (deployment, period_start, period_end)
+    damaged: set[str] = set()
     for record in records:
         name = str(_column(record, deployment))
         if name not in wanted:
@@ -41,7 +42,9 @@ def rows(
             at = instant(given, period_start)
             end = instant(until, period_end) if until is not None else None
         except Invalid as error:
-            yield Fault(str(error), name)
+            if name not in damaged:
+                yield Fault(str(error), name, _only(periods))
+            damaged.add(name)
             continue
         period = calendar.of(at)
         if period is None:
@@ -123,7 +126,7 @@ class Outcomes:
             try:
                 period = calendar.of(instant(at, self.time))
             except Invalid as error:
-                damaged[name, None] = Fault(str(error), name)
+                damaged[name, _only(periods)] = Fault(str(error), name, _only(periods))
                 continue
             if period is not None and _is_nothing(prediction):
                 damaged[name, period] = Fault(f"a record has no {self.prediction}", name, period)
@@ -173,6 +176,11 @@ def plain(value: Any) -> Any:
     if not isinstance(value, Decimal):
         return value
     return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+
+
+def _only(periods: Sequence[Period]) -> Period | None:
+    """Return the period that a record is about whatever its time is, if only one was asked for."""
+    return periods[0] if len(periods) == 1 else None
 
 
 def _column(record: Record, name: str) -> Any:
