@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
@@ -121,7 +122,7 @@ class _Reader:
             raise Invalid("times", f"{kind!r} is not one of {', '.join(_BOUND)}")
         self._bound, self._timeout = _BOUND[kind], timeout
         if zone := _ZONE.get(self._engine.dialect.name):
-            sqlalchemy.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(zone))
+            sqlalchemy.event.listen(self._engine, "connect", partial(_set, zone))
         self.names_deployments = re.search(r"(?<![:\w]):deployments\b", query) is not None
         self._text = sqlalchemy.text(query)
         if self.names_deployments:
@@ -174,6 +175,14 @@ class _Reader:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _set(statement: str, driver: Any, _: Any) -> None:
+    """Have a connection begin with a statement, which no rollback takes back."""
+    cursor = driver.cursor()
+    cursor.execute(statement)
+    cursor.close()
+    driver.commit()
 
 
 def _groups(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
