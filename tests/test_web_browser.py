@@ -28,6 +28,7 @@ PAGES = {
     "search-of-nothing": "/search?text=nothing+is+called+so",
     "node": "/nodes/{run}",
     "lineage": "/nodes/{dataset}/lineage?direction=downstream&depth=2",
+    "impact": "/nodes/{dataset}/impact",
     "deployments": "/deployments?status=",
     "deployment": "/deployments/{deployment}",
     "promotion": "/deployments/{deployment}/promotion",
@@ -246,7 +247,7 @@ def test_from_a_search_to_the_lineage_and_its_files(ann: Visit, tmp_path: Path) 
     page.goto("/search?kind=Dataset&text=transactions")
     ann.click(page.get_by_role("table").get_by_role("link", name="transactions").first)
     ann.click(page.get_by_role("link", name="Lineage", exact=True))
-    assert page.get_by_role("heading", level=1).inner_text() == "transactions"
+    assert page.get_by_role("heading", level=1).inner_text() == "transactions version 2"
     page.get_by_label("Direction").select_option("downstream")
     ann.click(page.get_by_role("button", name="Show"))
     ann.click(page.locator(".lineage svg a").filter(has_text="payments 16").first)
@@ -295,7 +296,7 @@ def test_a_new_node_type(ann: Visit, store: Store) -> None:
     page.goto("/admin/types")
     page.get_by_text("Withdraw Report").first.click()
     page.get_by_label("Yes.").check()
-    ann.click(page.get_by_role("button", name="Withdraw Report"))
+    ann.click(page.get_by_role("button", name="Withdraw"))
     assert "Report is withdrawn" in page.get_by_role("status").inner_text()
 
 
