@@ -418,7 +418,7 @@ def test_all_columns(ann: Browser) -> None:
     [
         ("since=yesterday", "since"),
         ("kind=Nothing", "is not one of"),
-        ("name=x", "choose a kind"),
+        ("where=.rows%3E1", "is not the name of an attribute"),
         ("cursor=x", "cursor"),
     ],
 )
@@ -493,10 +493,10 @@ def test_a_node_as_it_is_stored(ann: Browser) -> None:
 
 
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
-    """Counts, newest runs with what was measured, and what is live."""
+    """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
     assert re.search(r"<b>1</b> models", page)
     assert "f1 0.9375" in page
-    assert f"/nodes/{id_of(ann, 'd1', 'Deployment')}" in links(page)
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
     assert "classification" in page
