@@ -13,7 +13,6 @@ from conftest import Requests, dump, provisioned
 from test_web_pages import MARKUP, TOKEN, Browser, empty, file, links
 
 from arangopipe_ops import stages
-from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.pages.origins import KFP_VARIABLE, web_address
@@ -381,7 +380,7 @@ def test_what_is_the_address_of_a_page(text: Any, is_one: bool) -> None:
 
 
 def test_what_another_program_wrote(ann: Browser) -> None:
-    """Runs without a model, a time or figures, and with anything in the place of what we write, are shown as they are."""
+    """Runs without model, time or figures, and with anything in the place of what we write, are shown as they are."""
     db = ann.access.store(TOKEN).db
     odd = {"provenance": "a text", "orchestrator": {"github": 3}, "tags": 3, "status": ["x"], "duration": "long"}
     db.collection("run").insert({"_key": "odd", **odd})
