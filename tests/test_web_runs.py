@@ -163,7 +163,7 @@ def test_pages_follow_each_other(ann: Browser) -> None:
 def test_no_more_than_a_window_of_runs_is_looked_at(ann: Browser, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """However many runs there are, a page looks at so many, says so, and leads to those before them."""
     whole = shown(ann.get(f"/runs?{query}"))
-    monkeypatch.setattr("arangopipe_ops.analytics.runs.WINDOW", 4)
+    monkeypatch.setattr("arangopipe_ops.web.pages.runs.WINDOW", 4)
     address, seen = f"/runs?{query}", []
     while address:
         page = ann.get(address)
@@ -177,7 +177,7 @@ def test_no_more_than_a_window_of_runs_is_looked_at(ann: Browser, monkeypatch: p
 
 def test_what_does_not_meet_the_conditions_leads_on(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none of the runs looked at meets the conditions, the page leads to older ones."""
-    monkeypatch.setattr("arangopipe_ops.analytics.runs.WINDOW", 3)
+    monkeypatch.setattr("arangopipe_ops.web.pages.runs.WINDOW", 3)
     page = ann.get("/runs?status=failed")
     assert "None of the 3 runs looked at is like that" in page
     older = next(link for link in links(page) if "older=" in link)

@@ -38,12 +38,22 @@ _OF_ALL = """
     RETURN {{id: x._id, created: x.created}}"""
 
 _OF_MODELS = """
-  FOR each IN FLATTEN((FOR id IN {ids} RETURN (FOR x IN run_models FILTER x._from == id{span}
+  LET ids = {ids}
+  LET enough = (FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{span}
+      SORT x.created DESC, x._to DESC LIMIT @some
+      RETURN {{id: x._to, created: x.created}})))
+    COLLECT id = each.id AGGREGATE created = MAX(each.created)
+    SORT created DESC LIMIT @window, 1
+    RETURN created)[0]
+  FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{span}
+      FILTER x.created >= enough
       SORT x.created DESC, x._to DESC LIMIT @reach
       RETURN {{id: x._to, created: x.created}})))
     COLLECT id = each.id AGGREGATE created = MAX(each.created)
     SORT created DESC, id DESC LIMIT @reach
     RETURN {{id, created}}"""
+
+"""A few runs of each model tell how far back is enough; what is older is not read of models with many runs."""
 
 _OF_PROJECT = """(FOR x IN project_models FILTER x._from == owner[0]._id
       SORT x.created DESC, x._to DESC LIMIT @most RETURN x._to)"""
@@ -101,8 +111,9 @@ def run_table(
     offset: int = 0,
     limit: int = 50,
     older: str | None = None,
+    window: int = WINDOW,
 ) -> RunTable:
-    """Return runs with their parameters and metrics: of `WINDOW` runs those that meet all conditions, sorted.
+    """Return runs with their parameters and metrics: of `window` runs those that meet all conditions, sorted.
 
     The runs looked at are those of a `project`, of a `model` (a name: of all its versions), or all, that were
     registered from `since` (included) to `until` (not), last registered first; `older` goes on where another table
@@ -110,8 +121,8 @@ def run_table(
     is sorted by comes last. One request. Raises NotFound for a project or model that is not there, Invalid.
     """
     binds: Document = {
-        "window": WINDOW,
-        "reach": WINDOW + 1,
+        "window": window,
+        "reach": window + 1,
         "status": status,
         "tag": tag,
         "offset": offset,
@@ -123,6 +134,8 @@ def run_table(
     order = attribute(order_by, "order", binds)
     facts = sorted({name.partition(".")[0] for name in (*(where or {}), order_by)} & _FACTS.keys())
     known, found, ids = _models(project, model, binds)
+    if ids:
+        binds["some"] = window // 10 + 1
     span = _span(since, until, older, "_to" if ids else "_key", binds)
     text = _TABLE.format(
         known=known,

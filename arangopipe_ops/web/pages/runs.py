@@ -78,6 +78,7 @@ class Asked(BaseModel):
             offset=offset,
             limit=limit,
             older=self.older or None,
+            window=WINDOW,
         )
 
 
