@@ -31,12 +31,13 @@ class SignedIn:
 
     framed_by = "'none'"
     signs_out = True
-    refusals: Mapping[str, str] = {  # noqa: RUF012
+    refusals: Mapping[str, str] = {
         "write": "You may read this graph, but not write to it: "
         "that needs Read/Write on its collections (the role writer).",
         "define": "You may not change what this graph is made of: "
         "that needs Administrate on its database (the role owner).",
-        "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
+        "administrate": "You may not see or change users: that needs Administrate on the server's database _system. "
+        "A file has no users.",
     }
 
     def session(self, request: Request) -> Session | None:
