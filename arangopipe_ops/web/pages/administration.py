@@ -145,7 +145,13 @@ def doctor(
 ) -> Response:
     """Show, when asked, what is wrong with the database, and what cures it."""
     findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
-    facts = {"look": look, "findings": findings, "repairs": set(admin.REPAIRS), "may": rights}
+    facts = {
+        "look": look,
+        "findings": findings,
+        "collections": {type_.collection for type_ in store.schema.nodes.values()},
+        "repairs": set(admin.REPAIRS),
+        "may": rights,
+    }
     return render(request, "admin_doctor.html", facts)
 
 
