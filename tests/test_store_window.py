@@ -16,7 +16,9 @@ def fill(url: str) -> None:
     """Register ten data sets of which the oldest has what the others lack, then runs in one statement."""
     store = Store(provisioned(url))
     project = store.write(stages.register_project("first", tags=["gold"]))
-    store.write(stages.register_dataset("Amber", version="1", tags=["gold"], uri="s3://amber", rows=9, description="antique"))
+    store.write(
+        stages.register_dataset("Amber", version="1", tags=["gold"], uri="s3://amber", rows=9, description="antique")
+    )
     for i in range(9):
         store.write(stages.register_dataset(f"data {i}", version="1", rows=i, uri=f"s3://{i}", tags=["all"]))
     model = store.write(stages.register_model("forest", project=project))

@@ -213,7 +213,12 @@ def _name(node: LineageNode) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{len(value)}" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"{len(value)}"
+    return _MOMENT.sub(r"\1 \2", str(value))
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*Z")
 
 
 def _shortened(name: str, length: int) -> str:

@@ -165,7 +165,7 @@ SCHEMA = Schema(
                 ("tag",),
                 name="tag",
                 shows=("status", "environment"),
-                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project",))),
+                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project", "status"))),
             ),
             NodeType(
                 "ServingPerf",

@@ -198,7 +198,7 @@ class Search:
 
     def opened(self, cursor: str | None, binds: Document) -> list[Any] | None:
         """Return where the page before ended, and bind what the rows after it are compared with. Raises Invalid."""
-        if cursor is None:
+        if not cursor:
             return None
         after = self._opened(cursor)
         binds |= {"after": after[0], "after_key": after[1]}

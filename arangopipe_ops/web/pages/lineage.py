@@ -113,7 +113,7 @@ def impact(request: Request, store: CallersStore, collection: str, key: str) -> 
         "start": lineage["nodes"][0],
         "active": rows_of(found["active"], store.schema),
         "complete": found["complete"],
-        "kinds": {kind: _rows(nodes, store.schema) for kind, nodes in kinds.items()},
+        "kinds": {kind: _rows(kinds[kind], store.schema) for kind in sorted(kinds, key=lambda kind: len(kinds[kind]))},
         "cut": _cuts(lineage, store.schema),
     }
     return render(request, "impact.html", facts)

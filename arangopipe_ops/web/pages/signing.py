@@ -57,7 +57,7 @@ class SignedIn:
         cookie = cookie_of(request)
         return sessions_of(request).proof(cookie) if cookie else ""
 
-    def unknown(self, request: Request) -> Response:
+    def unknown(self, request: Request, detail: str) -> Response:
         """Lead to the sign-in and from there back; a session whose token is good no more has ended."""
         sessions_of(request).close(cookie_of(request))
         query = f"?{request.url.query}" if request.url.query else ""

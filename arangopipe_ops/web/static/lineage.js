@@ -3,6 +3,7 @@
 // The picture is drawn by the server. This makes it larger and smaller, moves it, tells of a box, and marks the way to it.
 const NS = "http://www.w3.org/1999/xlink";
 const STEP = 1.25;
+const READABLE = 0.9;
 const NEARER = { "+": "in", "=": "in", "-": "out", 0: "fit" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -28,10 +29,11 @@ function zoomTo(wanted, at = { x: picture.clientWidth / 2, y: picture.clientHeig
   picture.scrollTo(x * scale - at.x, y * scale - at.y);
 }
 
+const fitting = () => Math.min((picture.clientWidth - 20) / size.width, (picture.clientHeight - 20) / size.height);
 const ZOOMS = {
   in: () => zoomTo(scale * STEP),
   out: () => zoomTo(scale / STEP),
-  fit: () => zoomTo(Math.min((picture.clientWidth - 20) / size.width, (picture.clientHeight - 20) / size.height)),
+  fit: () => zoomTo(fitting()),
   one: () => zoomTo(natural),
 };
 
@@ -68,7 +70,6 @@ function tell(group) {
   buttons.node.href = address.pathname.replace(/\/lineage$/, "");
   buttons.expand.href = expanded;
   buttons.path.setAttribute("aria-pressed", marked === title(group));
-  details.hidden = false;
 }
 
 // The way from where the lineage begins to a box, whatever the direction of its edges.
@@ -143,4 +144,7 @@ picture.addEventListener("pointerdown", onDrag);
 picture.addEventListener("pointerover", onPointed);
 picture.addEventListener("focusin", onPointed);
 picture.addEventListener("keydown", onKey);
+details.hidden = false;
+tell(boxes.get(picture.dataset.start));
+zoomTo(Math.max(READABLE, Math.min(fitting(), natural)));
 toStart();
