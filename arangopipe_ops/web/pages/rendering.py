@@ -104,12 +104,6 @@ def deployment_path(id: str) -> str:
     return f"/deployments/{quote(id.partition('/')[2], safe='')}"
 
 
-def figure(value: Any) -> Any:
-    """Return a number as people read it, with six digits; nothing for what is none."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return Markup('<span class="number">{}</span>').format(f"{value:.6g}") if known else ""
-
-
 def coded(text: str) -> Markup:
     """Return a text with what stands between backquotes marked as code."""
     marks = ("{}", "<code>{}</code>")
@@ -156,7 +150,6 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "coded": coded,
     "deployment_path": deployment_path,
-    "figure": figure,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,

@@ -36,7 +36,8 @@ class SignedIn:
         "that needs Read/Write on its collections (the role writer).",
         "define": "You may not change what this graph is made of: "
         "that needs Administrate on its database (the role owner).",
-        "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
+        "administrate": "You may not see or change users: that needs Administrate on the server's database _system. "
+        "A file has no users.",
     }
 
     def session(self, request: Request) -> Session | None:
