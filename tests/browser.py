@@ -15,6 +15,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 CHROMIUM = shutil.which("chromium")
 TOKEN = "the token of the tests"
 SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 800}}
+PICTURE = {"width": 1024, "height": 640}
 GRAVE = ("serious", "critical")
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -24,6 +25,7 @@ class Site:
     """`arangopipe serve` on a database, as a process of its own."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         environment = {"ARANGOPIPE_TOKEN": TOKEN, "ARANGOPIPE_EMBEDDED_CLUSTER": "1"}
         self.process, api = served("--url", url, **environment)
         self.address = api.removesuffix("/api/v1")
@@ -66,12 +68,23 @@ class Visit:
         if response.status >= 400 and response.status not in self.refused:
             self.complaints.append(f"{response.status} of {response.url}")
 
-    def enter(self) -> "Visit":
-        """Sign in with the token of the file."""
+    def enter(self, **credentials: str) -> "Visit":
+        """Sign in, with the token of the file or what the form of a server asks for."""
         self.page.goto("/sign-in")
-        self.page.get_by_label("Token").fill(TOKEN)
-        self.page.get_by_role("button", name="Sign in").click()
+        for label, value in (credentials or {"Token": TOKEN}).items():
+            self.page.get_by_label(label.replace("_", " ")).fill(value)
+        self.click(self.page.get_by_role("button", name="Sign in"))
         return self
+
+    def click(self, target: Any) -> None:
+        """Click at what leads to another page, and wait until that is there."""
+        with self.page.expect_navigation():
+            target.click()
+
+    def close(self) -> None:
+        """End the visit. Fails if anything was wrong in it."""
+        self.context.close()
+        assert self.complaints == []
 
     def barriers(self) -> list[str]:
         """Return what axe finds seriously wrong with the page for people with disabilities."""
@@ -86,7 +99,7 @@ class Visit:
     def picture(self) -> bytes:
         """Return what is seen, as WebP, which is small enough to be kept with the documentation."""
         session = self.context.new_cdp_session(self.page)
-        shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": 50})
+        shot = session.send("Page.captureScreenshot", {"format": "webp", "quality": 40})
         return b64decode(shot["data"])
 
 

@@ -36,7 +36,11 @@ def started(command: Sequence[Any], log: Path, is_ready: Callable[[], bool], **h
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def answers(url: str) -> Callable[[], bool]:

@@ -60,10 +60,11 @@ from arangopipe_ops.store.neighbours import (
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, changed, revision_text
 from arangopipe_ops.store.run import OnMetadataError, Run, current_run
-from arangopipe_ops.store.search import Page, Search, Where
+from arangopipe_ops.store.search import MAX_PAGE, Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, check_found, collection_of, counts_text, id_of, look_up
 from arangopipe_ops.store.transfer import Loaded, Reader, check_types, export, lacking, load_text
+from arangopipe_ops.store.window import Window
 from arangopipe_ops.store.writing import (
     Groups,
     OnConflict,
@@ -345,6 +346,7 @@ class Store:
         where: Where | None = None,
         *,
         text: str | None = None,
+        name: str | None = None,
         since: Any = None,
         until: Any = None,
         archived: bool = False,
@@ -353,24 +355,32 @@ class Store:
         limit: int = 100,
         cursor: str | None = None,
         count: bool = True,
+        within: int | None = None,
     ) -> Page:
         """Return a page of the nodes of a kind, or of all kinds, that meet all conditions, the newest first.
 
-        `text` are words that all stand in name, description or tags; `since` (included) and `until` (not) are
-        times of registration. The page's `cursor` leads to the next one of the same search. Archived nodes are
-        left out unless asked for. One request; what is compared with an index costs no scan (docs/store.md).
+        `text` are words that all stand in name, description or tags; `name` is the beginning of the name; `since`
+        (included) and `until` (not) are times of registration. The page's `cursor` leads to the next one of the same
+        search. Archived nodes are left out unless asked for. One request; what is compared with an index costs no scan
+        (docs/store.md). With `within`, a search that would scan or sort a kind looks only at that many of its nodes,
+        the newest, and `reached` of the page says where it ended.
         """
         times = {name: model.moment(at, name) for name, at in (("since", since), ("until", until)) if at is not None}
-        search = Search(
+        if within is not None and not 1 <= within <= MAX_PAGE:
+            raise Invalid("within", f"{within} is not between 1 and {MAX_PAGE:,}")
+        scans = bool(where or text or name or order_by != "created")
+        search = (Window if within is not None and scans else Search)(
             kind,
             where or {},
             model.canonical(text, "text"),
+            model.canonical(name, "name"),
             times.get("since"),
             times.get("until"),
             archived,
             model.canonical(order_by, "order_by"),
             descending,
             limit,
+            within,
         )
         if kind is not None:
             text_, binds = search.statement([self._type(kind)], cursor, count)

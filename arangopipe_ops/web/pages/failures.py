@@ -21,9 +21,9 @@ def _by_path(handler: Handler) -> Handler:
         problem = await handler(request, error)
         if path_of(request).startswith("/api/"):
             return problem
-        if problem.status_code == 401:
-            return callers_of(request).unknown(request)
         document = json.loads(bytes(problem.body))
+        if problem.status_code == 401:
+            return callers_of(request).unknown(request, document["detail"])
         return render(request, "failure.html", document, problem.status_code)
 
     return answered

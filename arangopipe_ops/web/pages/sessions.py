@@ -24,6 +24,9 @@ RIGHTS_SECONDS = 60.0
 MAX_SESSIONS = 10_000
 MAX_FIELDS = 200
 
+READS = "reads"
+"""The tag of a route that takes a form and changes nothing; other forms are for those who may write."""
+
 
 @dataclass
 class Session:
@@ -133,8 +136,8 @@ class Callers(Protocol):
     def proof(self, request: Request) -> str:
         """Return what a form has to send along, that only a page given to this browser can know, or an empty text."""
 
-    def unknown(self, request: Request) -> Response:
-        """Answer who is not known, or not any more."""
+    def unknown(self, request: Request, detail: str) -> Response:
+        """Answer who is not known, or not any more; `detail` says to whom."""
 
 
 def callers_of(request: Request) -> Callers:
@@ -204,6 +207,11 @@ def rights_of(request: Request, session: CallersSession) -> Rights:
 
 
 CallersRights = Annotated[Rights, Depends(rights_of)]
+
+
+def changes(request: Request) -> bool:
+    """Return whether a request is a form that may change something."""
+    return request.method not in ("GET", "HEAD") and READS not in request.scope["route"].tags
 
 
 def needs(right: str) -> Any:

@@ -31,7 +31,7 @@ class SignedIn:
 
     framed_by = "'none'"
     signs_out = True
-    refusals: Mapping[str, str] = {  # noqa: RUF012
+    refusals: Mapping[str, str] = {
         "write": "You may read this graph, but not write to it: "
         "that needs Read/Write on its collections (the role writer).",
         "define": "You may not change what this graph is made of: "
@@ -56,7 +56,7 @@ class SignedIn:
         cookie = cookie_of(request)
         return sessions_of(request).proof(cookie) if cookie else ""
 
-    def unknown(self, request: Request) -> Response:
+    def unknown(self, request: Request, detail: str) -> Response:
         """Lead to the sign-in and from there back; a session whose token is good no more has ended."""
         sessions_of(request).close(cookie_of(request))
         query = f"?{request.url.query}" if request.url.query else ""

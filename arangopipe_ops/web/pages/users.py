@@ -27,6 +27,7 @@ def users(request: Request, store: CallersStore, rights: CallersRights) -> Respo
     """Show the users of the server to who administrates it."""
     facts = {
         "users": admin.users(store.db) if rights.administrate else [],
+        "page_of": page_of,
         "file": isinstance(access_of(request), FileAccess),
         "roles": ROLES,
         "database": store.db.name,
