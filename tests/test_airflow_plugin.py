@@ -57,7 +57,13 @@ def test_the_plugin_loads_no_page_before_one_is_asked_for() -> None:
     """Every task imports the plugin; it loads no web framework, driver or page."""
     program = "import arangopipe_ops.airflow.plugin, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"fastapi", "arango", "arangopipe_ops.web", "arangopipe_ops.airflow.pages", "arangopipe_ops.airflow.listeners"} & set(loaded)
+    assert not {
+        "fastapi",
+        "arango",
+        "arangopipe_ops.web",
+        "arangopipe_ops.airflow.pages",
+        "arangopipe_ops.airflow.listeners",
+    } & set(loaded)
 
 
 def test_the_views_have_routes_of_their_own() -> None:
