@@ -47,7 +47,6 @@ class Visit:
         self.address = address
         self.complaints: list[str] = []
         self.refused: set[int] = set()
-        self.token = TOKEN
         settings = {"viewport": SIZES["wide"], "timezone_id": "Asia/Kolkata", "locale": "en-GB"} | settings
         self.context = browser.new_context(base_url=address, **settings)
         self.page = self.context.new_page()
@@ -69,10 +68,11 @@ class Visit:
         if response.status >= 400 and response.status not in self.refused:
             self.complaints.append(f"{response.status} of {response.url}")
 
-    def enter(self) -> "Visit":
-        """Sign in with the token of the file."""
+    def enter(self, **credentials: str) -> "Visit":
+        """Sign in, with the token of the file or what the form of a server asks for."""
         self.page.goto("/sign-in")
-        self.page.get_by_label("Token").fill(TOKEN)
+        for label, value in (credentials or {"Token": TOKEN}).items():
+            self.page.get_by_label(label.replace("_", " ")).fill(value)
         self.click(self.page.get_by_role("button", name="Sign in"))
         return self
 

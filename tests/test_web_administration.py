@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Requests, dump, provisioned
 from test_web_access import PASSWORDS, ROOT, Database
-from test_web_pages import MARKUP, TOKEN, Browser, links
+from test_web_pages import MARKUP, OUR_SCRIPT, TOKEN, Browser, links
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.connection import connect
@@ -87,7 +87,7 @@ def test_a_page_costs_few_requests_and_writes_nothing(ann: Browser) -> None:
 def test_stored_markup_is_text(ann: Browser) -> None:
     """Names, attributes and examples that are markup are shown as they are, and nothing comes from elsewhere."""
     for path in (*PAGES, "/admin/doctor?look=all"):
-        page = ann.get(path)
+        page = OUR_SCRIPT.sub("", ann.get(path))
         assert not re.search(r"<(script|style|iframe|b>&)|\sstyle=|\son\w+=", page), path
         assert not [link for link in links(page) if not link.startswith(("/", "#"))]
     for path in ("/admin/nodes", "/admin/nodes?kind=Deployment", "/admin/types"):

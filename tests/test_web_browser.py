@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PICTURE, SIZES, Site, Visit, chromium, needs_chromium
+from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium
 from demonstration import fill
+from test_web_access import ROOT, Database
 
 from arangopipe_ops import stages
 from arangopipe_ops.connection import connect
@@ -30,11 +31,22 @@ PAGES = {
     "deployments": "/deployments?status=",
     "deployment": "/deployments/{deployment}",
     "promotion": "/deployments/{deployment}/promotion",
+    "administration": "/admin",
+    "administration-of-nodes": "/admin/nodes",
+    "administration-of-types": "/admin/types",
+    "administration-of-retention": "/admin/retention?days=30",
+    "administration-of-faults": "/admin/doctor?look=all",
     "failure": "/nodes/run/none",
 }
 """Every page there is, by the name of its picture; each is looked at light and dark, wide and narrow."""
 
-UNPICTURED = {"search-of-nothing", "failure"}
+SERVER_PAGES = {
+    "administration-of-users": "/admin/users",
+    "administration-of-a-user": "/admin/users/user?name=ann",
+}
+"""Pages that show nothing of a file, and are looked at on a server."""
+
+UNPICTURED = {"search-of-nothing", "administration", "administration-of-a-user", "failure"}
 """Pages whose picture is not worth a place in the documentation."""
 
 
@@ -75,7 +87,7 @@ def paths(store: Store) -> dict[str, str]:
         "dataset": store.get({"name": "transactions", "version": "2"}, "Dataset")["_id"],
         "deployment": store.get("payments v2", "Deployment")["_key"],
     }
-    return {name: path.format(**nodes) for name, path in PAGES.items()}
+    return {name: path.format(**nodes) for name, path in (PAGES | SERVER_PAGES).items()}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +105,30 @@ def ann(browser: Any, site: Site, kept: Any) -> Iterator[Visit]:
     visit = Visit(browser, site.address, storage_state=kept)
     yield visit
     visit.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The pages of a database with users."""
+    site = Site(Database(tmp_path_factory.mktemp("server") / "served.db").url)
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def root(browser: Any, server: Site) -> Iterator[Visit]:
+    """Somebody who has signed in on the server and may do everything there."""
+    visit = Visit(browser, server.address).enter(Database_user="root", Password=ROOT)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def shown(name: str, request: pytest.FixtureRequest) -> Visit:
+    """A visit of the page of a name."""
+    visit: Visit = request.getfixturevalue("root" if name in SERVER_PAGES else "ann")
+    visit.refused = {404} if name == "failure" else set()
+    return visit
 
 
 def names(visit: Visit) -> list[str]:
@@ -146,7 +182,7 @@ def test_signing_in_by_the_link_and_out(browser: Any, site: Site) -> None:
     assert page.url == f"{site.address}/sign-in"
     page.goto("/search?kind=Run")
     visit.refused = {401}
-    for token in ("another", visit.token):
+    for token in ("another", TOKEN):
         page.get_by_label("Token").fill(token)
         visit.click(page.get_by_role("button", name="Sign in"))
     assert page.url == f"{site.address}/search?kind=Run"
@@ -223,6 +259,63 @@ def test_from_a_search_to_the_lineage_and_its_files(ann: Visit, tmp_path: Path) 
         coming.value.save_as(file)
         assert file.read_text().startswith(begins)
         assert "payments 16" in file.read_text()
+
+
+def test_promoting_a_deployment(ann: Visit, store: Store) -> None:
+    """What a policy advises is promoted with its reason, and the page says so and shows it as active."""
+    page = ann.page
+    page.goto("/deployments?status=archived&project=payments")
+    ann.click(page.get_by_role("link", name="payments v1"))
+    ann.click(page.get_by_role("link", name="Promote"))
+    page.get_by_label("Metric").fill("accuracy")
+    ann.click(page.get_by_role("button", name="Ask"))
+    assert "Keep what is active" in page.locator("main").inner_text()
+    page.get_by_label("Reason").fill("v2 loses too much")
+    ann.click(page.get_by_role("button", name="Promote payments v1"))
+    assert "payments v1" in page.get_by_role("status").inner_text()
+    stands = {tag: store.get(tag, "Deployment")["status"] for tag in ("payments v1", "payments v2")}
+    assert stands == {"payments v1": "active", "payments v2": "archived"}
+    ann.click(page.get_by_role("link", name="Node and history"))
+    assert "v2 loses too much" in page.locator("main").inner_text()
+    store.promote("payments v2", reason="as it was")
+
+
+def test_a_new_node_type(ann: Visit, store: Store) -> None:
+    """A node type is added, then found in the search as any other, and withdrawn."""
+    page = ann.page
+    page.goto("/admin")
+    ann.click(page.get_by_role("navigation", name="Administration").get_by_role("link", name="Types"))
+    form = page.locator("form").filter(has_text="Add node type")
+    for label, value in {"Kind": "Report", "Collection": "reports", "Attributes that identify it": "title"}.items():
+        form.get_by_label(label).fill(value)
+    ann.click(form.get_by_role("button"))
+    assert "Report is a type of this graph now" in page.get_by_role("status").inner_text()
+    page.goto("/search?kind=Report")
+    assert page.get_by_label("Kind").input_value() == "Report"
+    page.goto("/admin/types")
+    page.get_by_text("Withdraw Report").first.click()
+    page.get_by_label("Yes.").check()
+    ann.click(page.get_by_role("button", name="Withdraw Report"))
+    assert "Report is withdrawn" in page.get_by_role("status").inner_text()
+
+
+def test_a_new_user(root: Visit, browser: Any, server: Site) -> None:
+    """An administrator makes a user who then reads and may not write, and removes them."""
+    page = root.page
+    page.goto("/admin/users")
+    page.get_by_label("Name", exact=True).fill("dora")
+    page.get_by_label("Password").fill("dora's own")
+    page.get_by_label("Role").select_option("reader")
+    root.click(page.get_by_role("button", name="Make user"))
+    assert "dora can sign in" in page.get_by_role("status").inner_text()
+    dora = Visit(browser, server.address).enter(Database_user="dora", Password="dora's own")
+    dora.page.goto("/admin/nodes")
+    assert "You may read this graph, but not write" in dora.page.locator("main").inner_text()
+    dora.close()
+    page.get_by_label("Yes, from the whole server").check()
+    root.click(page.get_by_role("button", name="Remove dora"))
+    assert "dora is removed" in page.get_by_role("status").inner_text()
+    assert "dora" not in page.get_by_role("table").inner_text()
 
 
 # keys, times, colours
@@ -306,26 +399,18 @@ def test_colours_that_were_chosen_stay(ann: Visit) -> None:
 # every page
 
 
-@pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_page_has_no_barriers(ann: Visit, paths: dict[str, str], name: str, scheme: Any) -> None:
-    """What axe knows of people who see or use a page otherwise finds nothing serious, light or dark."""
-    ann.refused = {404} if name == "failure" else set()
-    ann.page.emulate_media(color_scheme=scheme)
-    ann.page.goto(paths[name])
-    ann.page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
-    assert ann.barriers() == []
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_page_fits(ann: Visit, paths: dict[str, str], size: str) -> None:
-    """No page is wider than the window, at a desk or in a hand."""
-    ann.refused = {404}
-    ann.page.set_viewport_size(SIZES[size])
-    for name, path in paths.items():
-        ann.page.goto(path)
-        wide = ann.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide == 0, name
+@pytest.mark.parametrize("name", PAGES | SERVER_PAGES)
+def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str) -> None:
+    """What axe knows of people who see or use a page otherwise finds nothing serious, light or dark, at any width."""
+    page = shown.page
+    page.goto(paths[name])
+    page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert shown.barriers() == []
+    for size in SIZES.values():
+        page.set_viewport_size(size)
+        assert page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
 def test_the_sign_in_has_no_barriers_and_fits(browser: Any, site: Site) -> None:
@@ -349,13 +434,13 @@ def test_the_first_page_is_light(browser: Any, site: Site, kept: Any) -> None:
     visit.close()
 
 
-@pytest.mark.parametrize("name", sorted(PAGES.keys() - UNPICTURED))
-def test_the_documentation_shows_each_page(ann: Visit, paths: dict[str, str], name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted((PAGES | SERVER_PAGES).keys() - UNPICTURED))
+def test_the_documentation_shows_each_page(shown: Visit, paths: dict[str, str], name: str, tmp_path: Path) -> None:
     """Each page has its picture in docs/web.md; `make pictures` takes them anew."""
-    ann.page.set_viewport_size(PICTURE)
-    ann.page.goto(paths[name])
+    shown.page.set_viewport_size(PICTURE)
+    shown.page.goto(paths[name])
     picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / f"{name}.webp"
-    picture.write_bytes(ann.picture())
+    picture.write_bytes(shown.picture())
     assert 5_000 < picture.stat().st_size < 60_000
     assert f"](images/{name}.webp)" in (DOCS / "web.md").read_text()
     assert (DOCS / "images" / f"{name}.webp").is_file()

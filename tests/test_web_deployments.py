@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Requests, dump, provisioned
-from test_web_pages import MARKUP, TOKEN, Browser, id_of, links
+from test_web_pages import MARKUP, OUR_SCRIPT, TOKEN, Browser, id_of, links
 
 from arangopipe_ops import stages
 from arangopipe_ops.analytics import Policy, deploy
@@ -129,7 +129,7 @@ def test_a_page_costs_few_requests_and_writes_nothing(ann: Browser) -> None:
 def test_stored_markup_is_text(ann: Browser) -> None:
     """Tags, environments, reasons and names of metrics that are markup are shown as they are, also in charts."""
     for path in paths(ann):
-        page = ann.get(path)
+        page = OUR_SCRIPT.sub("", ann.get(path))
         assert not re.search(r"<(script|style|b>&)|\sstyle=|\son\w+=", page), path
         assert not [link for link in links(page) if not link.startswith(("/", "#"))]
     assert "&lt;script&gt;" in ann.get("/deployments")

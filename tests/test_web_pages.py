@@ -277,6 +277,8 @@ def paths(browser: Browser) -> list[str]:
         f"/nodes/{data}/lineage.svg",
         f"/nodes/{data}/lineage.dot",
         f"/nodes/{data}/lineage.mmd",
+        f"/nodes/{data}/impact",
+        f"/nodes/{data}/linked?edge=run_datasets&outward=false",
         f"/projects/{project.partition('/')[2]}",
     ]
 
@@ -331,7 +333,8 @@ def test_every_page_leads_to_the_others_and_says_where_one_is(ann: Browser) -> N
     """The navigation is the same on every page, and marks the one that is shown."""
     for path, label in NAVIGATION:
         page = ann.get(path)
-        assert re.findall(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>', page) == [(path, label)]
+        navigation = page[page.index('<nav aria-label="Main">') : page.index("</nav>")]
+        assert re.findall(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>', navigation) == [(path, label)]
         assert {other for other, _ in NAVIGATION} <= set(links(page))
     assert "aria-current" not in ann.get("/nothing", 404)
 
@@ -415,7 +418,7 @@ def test_all_columns(ann: Browser) -> None:
     [
         ("since=yesterday", "since"),
         ("kind=Nothing", "is not one of"),
-        ("name=x", "choose a kind"),
+        ("where=.rows%3E1", "is not the name of an attribute"),
         ("cursor=x", "cursor"),
     ],
 )
@@ -440,7 +443,7 @@ def test_a_table_to_keep(ann: Browser) -> None:
     ]
 
 
-# a node, its lineage, its project
+# a node, its project
 
 
 def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
@@ -489,50 +492,11 @@ def test_a_node_as_it_is_stored(ann: Browser) -> None:
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_a_lineage_is_drawn_with_links(ann: Browser) -> None:
-    """Each box leads to the lineage of its node, in the same direction and depth."""
-    pytest.importorskip("pygraphviz")
-    data, run = id_of(ann, MARKUP, "Dataset"), id_of(ann, "r1", "Run")
-    page = ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=2")
-    picture = page[page.index("<svg") : page.index("</svg>")]
-    assert f"/nodes/{run}/lineage?direction=downstream&depth=2" in links(picture)
-    assert "&lt;script&gt;" in picture
-    assert "r1" in ann.get(next(link for link in links(picture) if run in link))
-    assert f"/nodes/{run}/lineage" not in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert "Try both ways" in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert id_of(ann, "d1", "Deployment") not in ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=1")
-
-
-def test_a_lineage_too_large_to_draw_is_a_list(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More nodes than a picture shows are listed, with what to do about it."""
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.DRAWN", 3)
-    data = id_of(ann, MARKUP, "Dataset")
-    page = ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in page
-    assert "<svg" not in page
-    assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in page
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.LISTED", 2)
-    rest = int(re.findall(r"<span>(\d+) nodes</span>", page)[0]) - 2
-    assert f"and {rest} more, farther away" in ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in ann.get(f"/nodes/{data}/lineage.svg", 422)
-
-
-@pytest.mark.parametrize(("ending", "begins"), [("svg", "<?xml"), ("dot", "digraph"), ("mmd", "flowchart LR")])
-def test_a_lineage_to_keep(ann: Browser, ending: str, begins: str) -> None:
-    """A lineage is exported in each form, of the direction and depth that are shown."""
-    data = id_of(ann, MARKUP, "Dataset")
-    text = ann.get(f"/nodes/{data}/lineage.{ending}?direction=downstream&depth=1")
-    assert text.startswith(begins)
-    assert "r1" in text
-    assert "d1" not in re.sub(r"[0-9a-f]{8,}", "", text)
-    assert "There is no png" in ann.get(f"/nodes/{data}/lineage.png", 404)
-
-
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
-    """Counts, newest runs with what was measured, and what is live."""
+    """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
     assert re.search(r"<b>1</b> models", page)
     assert "f1 0.9375" in page
-    assert f"/nodes/{id_of(ann, 'd1', 'Deployment')}" in links(page)
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
     assert "classification" in page

@@ -9,7 +9,8 @@ from starlette.responses import RedirectResponse, Response
 
 from arangopipe_ops.airflow.links import linked
 from arangopipe_ops.store import Store
-from arangopipe_ops.web.pages.nodes import drawn, rows_of
+from arangopipe_ops.web.pages.lineage import drawn
+from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 

@@ -2,9 +2,10 @@
 
 from arangopipe_ops.analytics.demo import DemoRun, DemoTask, demo_runs, demo_serving, demo_stages
 from arangopipe_ops.analytics.gate import Verdict, gate
+from arangopipe_ops.analytics.names import choices
 from arangopipe_ops.analytics.performance import best_run, model_at, serving, serving_drift
 from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
-from arangopipe_ops.analytics.projects import live, recent_runs, summary
+from arangopipe_ops.analytics.projects import live, summary
 from arangopipe_ops.analytics.questions import QUESTIONS
 from arangopipe_ops.analytics.runs import RunTable, curves, run_table
 from arangopipe_ops.analytics.tasks import (
@@ -29,6 +30,7 @@ __all__ = [
     "Verdict",
     "attribute_gain",
     "best_run",
+    "choices",
     "curves",
     "datasets_used",
     "demo_runs",
@@ -39,7 +41,6 @@ __all__ = [
     "influence",
     "live",
     "model_at",
-    "recent_runs",
     "run_table",
     "select_model",
     "selections",

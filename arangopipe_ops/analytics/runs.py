@@ -35,12 +35,22 @@ _OF_ALL = """
     RETURN {{id: x._id, created: x.created}}"""
 
 _OF_MODELS = """
-  FOR each IN FLATTEN((FOR id IN {ids} RETURN (FOR x IN run_models FILTER x._from == id{span}
+  LET ids = {ids}
+  LET enough = (FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{span}
+      SORT x.created DESC, x._to DESC LIMIT @some
+      RETURN {{id: x._to, created: x.created}})))
+    COLLECT id = each.id AGGREGATE created = MAX(each.created)
+    SORT created DESC LIMIT @window, 1
+    RETURN created)[0]
+  FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{span}
+      FILTER x.created >= enough
       SORT x.created DESC, x._to DESC LIMIT @reach
       RETURN {{id: x._to, created: x.created}})))
     COLLECT id = each.id AGGREGATE created = MAX(each.created)
     SORT created DESC, id DESC LIMIT @reach
     RETURN {{id, created}}"""
+
+"""A few runs of each model tell how far back is enough; what is older is not read of models with many runs."""
 
 _TABLE = """WITH project, models, run, modelparams, devperf
 {known}
@@ -95,8 +105,9 @@ def run_table(
     offset: int = 0,
     limit: int = 50,
     older: str | None = None,
+    window: int = WINDOW,
 ) -> RunTable:
-    """Return runs with their parameters and metrics: of `WINDOW` runs those that meet all conditions, sorted.
+    """Return runs with their parameters and metrics: of `window` runs those that meet all conditions, sorted.
 
     The runs looked at are those of a `project`, of a `model` (a name: of all its versions), or all, that were
     registered from `since` (included) to `until` (not), last registered first; `older` goes on where another table
@@ -104,8 +115,8 @@ def run_table(
     is sorted by comes last. One request. Raises NotFound for a project or model that is not there, Invalid.
     """
     binds: Document = {
-        "window": WINDOW,
-        "reach": WINDOW + 1,
+        "window": window,
+        "reach": window + 1,
         "status": status,
         "tag": tag,
         "offset": offset,
@@ -117,6 +128,8 @@ def run_table(
     order = attribute(order_by, "order", binds)
     facts = sorted({name.partition(".")[0] for name in (*(where or {}), order_by)} & _FACTS.keys())
     known, found, ids = _models(project, model, binds)
+    if ids:
+        binds["some"] = window // 10 + 1
     span = _span(since, until, older, "_to" if ids else "_key", binds)
     text = _TABLE.format(
         known=known,
@@ -174,13 +187,14 @@ def _span(since: Any, until: Any, older: str | None, end: str, binds: Document) 
 
 
 _CURVES = """WITH run, devperf
-FOR id IN @runs
-  LET r = DOCUMENT(id)
+FOR place IN 0..LENGTH(@runs) - 1
+  LET r = DOCUMENT(@runs[place])
   FILTER r != null
   LET metrics = {metrics}
+  LET names = place < @drawn ? ATTRIBUTES(NOT_NULL(metrics.series, {{}}), true, true) : []
   RETURN {{
-    run: KEEP(r, "_id", "run_id", "status", "provenance", "orchestrator"),
-    series: MERGE(FOR name IN SLICE(ATTRIBUTES(NOT_NULL(metrics.series, {{}}), true, true), 0, @most)
+    run: KEEP(r, "_id", "run_id", "provenance", "orchestrator"),
+    series: MERGE(FOR name IN SLICE(names, 0, @most)
       LET s = metrics.series[name]
       LET last = LENGTH(s.value) - 1
       LET every = CEIL((last + 1) / @points)
@@ -189,11 +203,13 @@ FOR id IN @runs
   }}"""
 
 
-def curves(store: Store, runs: Sequence[str], points: int = 100, most: int = 8) -> list[Document]:
-    """Return for runs, by `_id`, the `run`, and `series`: what metrics went through, as pairs of step and value.
+def curves(
+    store: Store, runs: Sequence[str], *, drawn: int = 20, most: int = 8, points: int = 100
+) -> dict[str, Document]:
+    """Return for runs, by `_id`, the `run`, where it was written, and the `series` its metrics went through.
 
-    Of each run at most so many metrics, of each metric about so many points, evenly taken, always with the last.
-    One request; runs that are not there are left out.
+    A series is pairs of step and value. They come for the first runs that are `drawn`, of each at most so many
+    metrics, and about so many points, evenly taken, with the last. One request; runs that are not there are left out.
     """
-    text = _CURVES.format(metrics=METRICS)
-    return store.query(text, {"runs": list(runs), "points": points, "most": most})
+    binds = {"runs": list(runs), "drawn": drawn, "most": most, "points": points}
+    return {row["run"]["_id"]: row for row in store.query(_CURVES.format(metrics=METRICS), binds)}

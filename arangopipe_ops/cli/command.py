@@ -78,8 +78,9 @@ def _reading(parameter: inspect.Parameter) -> dict[str, Any]:
     if parameter.name in _TIMES:
         return {"metavar": "TIME"}
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
-    if get_origin(annotation) is Literal:
-        return {"choices": get_args(annotation)}
+    chosen = next((kind for kind in (annotation, *kinds) if get_origin(kind) is Literal), None)
+    if chosen is not None:
+        return {"choices": get_args(chosen)}
     if kinds == [bool]:
         return {"action": argparse.BooleanOptionalAction}
     for plain, metavar in ((int, "N"), (float, "X"), (str, "TEXT")):

@@ -84,7 +84,7 @@ def dot(
         rows.append(f'  "{edge["upstream"]}" -> "{edge["downstream"]}" [{_dot_attributes(looks)}];')
     for i, cut in enumerate(lineage["cut"]):
         looks = {"label": said(cut), "tooltip": _dot_lines([said(cut), cut["edge"]])}
-        looks |= {"shape": "box", "style": "dashed,rounded"}
+        looks |= {"shape": "box", "style": "dashed,rounded", "class": "cut"}
         if rest is not None:
             looks["URL"] = _dot_text(rest(cut))
         ends = _flow(cut, f"cut {i}", schema)
@@ -140,7 +140,9 @@ def _picture(format: str, lineage: Lineage, text: str) -> bytes:
 
 def said(cut: Cut) -> str:
     """Return how many nodes are left out, as text."""
-    return f"and {cut['more']:,} more" if cut["exact"] else f"and more than {cut['more']:,} more"
+    if cut["exact"]:
+        return f"and {cut['more']:,} more"
+    return f"and more than {cut['more']:,} more" if cut["more"] else "and more"
 
 
 def summary(kind: str, document: Document, schema: Schema = SCHEMA) -> str:
@@ -211,7 +213,12 @@ def _name(node: LineageNode) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{len(value)}" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"{len(value)}"
+    return _MOMENT.sub(r"\1 \2", str(value))
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*Z")
 
 
 def _shortened(name: str, length: int) -> str:

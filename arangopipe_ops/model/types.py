@@ -165,7 +165,7 @@ SCHEMA = Schema(
                 ("tag",),
                 name="tag",
                 shows=("status", "environment"),
-                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project",))),
+                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project", "status"))),
             ),
             NodeType(
                 "ServingPerf",
@@ -187,7 +187,7 @@ SCHEMA = Schema(
     edges={
         edge.name: edge
         for edge in (
-            EdgeType("project_models", "Project", "Model", "from"),
+            EdgeType("project_models", "Project", "Model", "from", paged=True),
             EdgeType("featureset_dataset", "Featureset", "Dataset", "to"),
             EdgeType("run_models", "Model", "Run", "from", paged=True),
             EdgeType("run_datasets", "Run", "Dataset", "to"),

@@ -35,18 +35,28 @@ from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earl
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
 from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
+from arangopipe_ops.store.fans import ACTIVE, FARTHEST, Dependents, bounded, dependents, dependents_text, fans_text
 from arangopipe_ops.store.fans import COUNTED as COUNTED_EDGES
-from arangopipe_ops.store.fans import FARTHEST, bounded, fans_text
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
-from arangopipe_ops.store.neighbours import Link, Neighbourhood, neighbourhood, neighbours_text
+from arangopipe_ops.store.neighbours import (
+    DEEPEST,
+    Link,
+    Linked,
+    Neighbourhood,
+    linked,
+    linked_text,
+    neighbourhood,
+    neighbours_text,
+)
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, changed, revision_text
 from arangopipe_ops.store.run import OnMetadataError, Run, current_run
-from arangopipe_ops.store.search import Page, Search, Where
+from arangopipe_ops.store.search import MAX_PAGE, Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, check_found, collection_of, counts_text, id_of, look_up
 from arangopipe_ops.store.transfer import Loaded, Reader, check_types, export, lacking, load_text
+from arangopipe_ops.store.window import Window
 from arangopipe_ops.store.writing import (
     Groups,
     OnConflict,
@@ -66,8 +76,10 @@ __all__ = [
     "Change",
     "Comparison",
     "Deletion",
+    "Dependents",
     "Event",
     "Link",
+    "Linked",
     "Loaded",
     "Neighbourhood",
     "OnConflict",
@@ -326,6 +338,7 @@ class Store:
         where: Where | None = None,
         *,
         text: str | None = None,
+        name: str | None = None,
         since: Any = None,
         until: Any = None,
         archived: bool = False,
@@ -334,24 +347,32 @@ class Store:
         limit: int = 100,
         cursor: str | None = None,
         count: bool = True,
+        within: int | None = None,
     ) -> Page:
         """Return a page of the nodes of a kind, or of all kinds, that meet all conditions, the newest first.
 
-        `text` are words that all stand in name, description or tags; `since` (included) and `until` (not) are
-        times of registration. The page's `cursor` leads to the next one of the same search. Archived nodes are
-        left out unless asked for. One request; what is compared with an index costs no scan (docs/store.md).
+        `text` are words that all stand in name, description or tags; `name` is the beginning of the name; `since`
+        (included) and `until` (not) are times of registration. The page's `cursor` leads to the next one of the same
+        search. Archived nodes are left out unless asked for. One request; what is compared with an index costs no scan
+        (docs/store.md). With `within`, a search that would scan or sort a kind looks only at that many of its nodes,
+        the newest, and `reached` of the page says where it ended.
         """
         times = {name: model.moment(at, name) for name, at in (("since", since), ("until", until)) if at is not None}
-        search = Search(
+        if within is not None and not 1 <= within <= MAX_PAGE:
+            raise Invalid("within", f"{within} is not between 1 and {MAX_PAGE:,}")
+        scans = bool(where or text or name or order_by != "created")
+        search = (Window if within is not None and scans else Search)(
             kind,
             where or {},
             model.canonical(text, "text"),
+            model.canonical(name, "name"),
             times.get("since"),
             times.get("until"),
             archived,
             model.canonical(order_by, "order_by"),
             descending,
             limit,
+            within,
         )
         if kind is not None:
             text_, binds = search.statement([self._type(kind)], cursor, count)
@@ -383,14 +404,12 @@ class Store:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
         if depth < 0:
             raise Invalid("depth", f"{depth} is not a number of edges")
-        if fan is not None and (fan < 1 or limit < 1):
-            raise Invalid("fan", f"{fan} and limit {limit} are to be numbers of nodes")
         binds = self._look_up(target)
         if fan is None:
             answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **binds, depth=depth)
         else:
             steps = min(depth, FARTHEST)
-            binds |= {"depth": steps, "fan": fan, "seen": fan + 1, "limit": limit, "counted": COUNTED_EDGES}
+            binds |= _bounds(steps, fan, limit)
             answer = self._of_all_kinds(lambda schema: fans_text(schema, direction, steps), **binds)
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
@@ -407,6 +426,45 @@ class Store:
         answer = self._of_all_kinds(lambda schema: neighbours_text(schema, collection), **found, limit=limit + 1)
         check_found(answer["found"], target)
         return neighbourhood(answer, self.schema, collection, limit)
+
+    def linked(
+        self,
+        reference: Any,
+        edge: str,
+        *,
+        kind: str | None = None,
+        outward: bool = True,
+        limit: int = 100,
+        skip: int = 0,
+    ) -> Linked:
+        """Return nodes that edges of one type link a node to: `outward` from it, or those they come from.
+
+        They are in the order in which the database keeps the edges: sorting a million of them would take its time.
+        At most 10,000 can be skipped. Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        if limit < 1 or not 0 <= skip <= DEEPEST:
+            raise Invalid("limit", f"{limit} and skip {skip} are to be numbers of nodes, of which {DEEPEST:,} at most")
+        if edge not in self.schema.edges:
+            self._ask_types()
+        text, binds = linked_text(self.schema, target.collection, edge, outward)
+        [answer] = self.query(text, binds | self._look_up(target) | {"limit": limit, "skip": skip})
+        check_found(answer["found"], target)
+        return linked(answer, self.schema, edge, outward)
+
+    def dependents(
+        self, reference: Any, *, kind: str | None = None, depth: int = 8, fan: int = 25, limit: int = 500
+    ) -> Dependents:
+        """Return which active deployments depend on a node, and a part of all that does: see `impact` and `lineage`.
+
+        The deployments are all there, however large the fans between. Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        steps = min(depth, FARTHEST)
+        binds = self._look_up(target) | _bounds(steps, fan, limit) | {"active": ACTIVE}
+        answer = self._of_all_kinds(lambda schema: dependents_text(schema, steps), **binds)
+        check_found(answer["start"], target)
+        return dependents(answer, self.schema, limit)
 
     def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.
@@ -613,3 +671,10 @@ class Store:
 
     def _look_up(self, target: Target) -> Document:
         return look_up(self.schema.node(target.collection), target)
+
+
+def _bounds(depth: int, fan: int, limit: int) -> Document:
+    """Return what a walk with an end binds. Raises Invalid."""
+    if fan < 1 or limit < 1:
+        raise Invalid("fan", f"{fan} and limit {limit} are to be numbers of nodes")
+    return {"depth": depth, "fan": fan, "seen": fan + 1, "limit": limit, "counted": COUNTED_EDGES}

@@ -28,10 +28,11 @@ FOR r IN @runs
 class Comparison(TypedDict):
     """Runs side by side: every list has a value for each of `runs`, in order; None where a run has none.
 
-    `differing` names what is not the same for all, as `params.depth`.
+    `ids` are the runs' `_id`s. `differing` names what is not the same for all, as `params.depth`.
     """
 
     runs: list[str]
+    ids: list[str]
     params: dict[str, list[Any]]
     metrics: dict[str, list[Any]]
     data: dict[str, list[Any]]
@@ -58,6 +59,7 @@ def comparison(rows: Sequence[Document], targets: Sequence[Target]) -> Compariso
     ]
     return Comparison(
         runs=[row["run"]["run_id"] for row in rows],
+        ids=[row["run"]["_id"] for row in rows],
         params=parts["params"],
         metrics=parts["metrics"],
         data=parts["data"],

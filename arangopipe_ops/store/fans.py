@@ -5,15 +5,30 @@ end, so that the walk costs the same around a data set with ten runs and around 
 """
 
 from collections import Counter
+from typing import TypedDict
 
 from arangopipe_ops.model import Cut, Document, Lineage, Schema
-from arangopipe_ops.store.lineage import SIDES, facts_text, heading, lineage_of
+from arangopipe_ops.store.lineage import SIDES, facts_text, followed, heading, lineage_of
 from arangopipe_ops.store.statements import EXTENSION, appended
 
 FARTHEST = 8
 """Steps that one statement can walk."""
 COUNTED = 1000
 """Edges of a fan that are counted."""
+ACTIVE = 500
+"""Active deployments that are asked whether they depend on a node."""
+
+
+class Dependents(TypedDict):
+    """What depends on a node: the `active` deployments, all of them, and a part of all that is downstream.
+
+    Without `complete` there are so many active deployments that not all were asked.
+    """
+
+    active: list[Document]
+    complete: bool
+    lineage: Lineage
+
 
 _ENDS = {True: ("_from", "_to"), False: ("_to", "_from")}
 """Whether an edge leads away from a node -> its ends, the near one first."""
@@ -43,8 +58,20 @@ RETURN {{
   nodes: UNION(walked, []{facts}),
   edges: UNION((FOR fans IN UNION(between, {fans}) FOR fan IN fans FOR link IN fan RETURN link.edge), []{edges}),
   totals: [{totals}],
+  active: {active},
   extension: {extension}
 }}"""
+
+_TRAINED = """
+LET walked = UNION(reached, (FOR n IN reached FILTER IS_SAME_COLLECTION("run", n.node)
+  FOR e IN run_models FILTER e._from == n.node._id
+  LET node = DOCUMENT(e._to) FILTER node != null
+  RETURN {node, depth: n.depth + 1}))"""
+
+_ACTIVE = """(FOR d IN deployment FILTER d.active_slot != null LIMIT @active
+    RETURN {{deployment: d, depends: d._id != found._id AND LENGTH(
+      FOR v IN 1..100 OUTBOUND d {edges} OPTIONS {{order: "bfs", uniqueVertices: "global"}}
+      FILTER v._id == found._id LIMIT 1 RETURN 1) > 0}})"""
 
 
 def fans_text(schema: Schema, direction: str, depth: int) -> tuple[str, Document]:
@@ -52,6 +79,20 @@ def fans_text(schema: Schema, direction: str, depth: int) -> tuple[str, Document
 
     At the end it looks for edges between the nodes that were met, the way up, where fans are small.
     """
+    return _text(schema, direction, depth, "\nLET walked = reached", "[]")
+
+
+def dependents_text(schema: Schema, depth: int) -> tuple[str, Document]:
+    """Return the statement for what depends on a looked-up node, and the names it binds.
+
+    A walk down would not come to the end of a large fan. There are few active deployments, and little upstream of
+    each: they are asked, every one, whether their way up leads to the node.
+    """
+    up = followed(list(schema.edges.values()), "up")
+    return _text(schema, "downstream", depth, _TRAINED, _ACTIVE.format(edges=up))
+
+
+def _text(schema: Schema, direction: str, depth: int, walked: str, active: str) -> tuple[str, Document]:
     sides = SIDES[direction]
     head, binds = heading(schema)
     facts, named = facts_text(schema)
@@ -59,7 +100,8 @@ def fans_text(schema: Schema, direction: str, depth: int) -> tuple[str, Document
     parts = [
         head,
         *(_side_text(schema, side, depth) for side in sides),
-        f"\nLET walked = UNION([], {', '.join(f'{side}{k}' for side in sides for k in range(depth + 1))})",
+        f"\nLET reached = UNION([], {', '.join(f'{side}{k}' for side in sides for k in range(depth + 1))})",
+        walked,
         *facts,
         _fans("between", "walked", schema, "up"),
         _RETURN.format(
@@ -67,6 +109,7 @@ def fans_text(schema: Schema, direction: str, depth: int) -> tuple[str, Document
             edges=appended(f"facts{k}[*].edge" for k in range(len(facts))),
             fans=", ".join(f"{side}_fans" for side in sides),
             totals=", ".join(f"{side}_total{i}" for side in sides for i in range(len(_followed(schema, side)))),
+            active=active,
             extension=EXTENSION,
         ),
     ]
@@ -93,12 +136,22 @@ def _fans(name: str, nodes: str, schema: Schema, side: str) -> str:
 
 def _followed(schema: Schema, side: str) -> list[Document]:
     """Return the types of edges that are followed up or down. From a fact the way up is to its owner."""
-    followed = [(j, edge) for j, edge in enumerate(schema.edges.values()) if side == "up" or not edge.newest]
+    edges = [(j, edge) for j, edge in enumerate(schema.edges.values()) if side == "up" or not edge.newest]
     return [
         {"i": i, "j": j, "edge": edge.name, "outward": outward, "near": _ENDS[outward][0], "far": _ENDS[outward][1]}
-        for i, (j, edge) in enumerate(followed)
+        for i, (j, edge) in enumerate(edges)
         for outward in [(edge.upstream == "to") == (side == "up")]
     ]
+
+
+def dependents(answer: Document, schema: Schema, limit: int) -> Dependents:
+    """Return what an answer holds that is about what depends on a node."""
+    asked = answer["active"]
+    return Dependents(
+        active=[each["deployment"] for each in asked if each["depends"]],
+        complete=len(asked) < ACTIVE,
+        lineage=bounded(answer, schema, "downstream", set(schema.nodes), limit),
+    )
 
 
 def bounded(answer: Document, schema: Schema, direction: str, wanted: set[str], limit: int) -> Lineage:

@@ -61,7 +61,7 @@ def lineage_text(schema: Schema, direction: str) -> tuple[str, Document]:
     found = [f"{side}_edges" for side in sides] + [f"facts{k}[*].edge" for k in range(len(facts))]
     parts = [
         head,
-        *(_WALK.format(side=side, edges=_steps(edges, side)) for side in sides),
+        *(_WALK.format(side=side, edges=followed(edges, side)) for side in sides),
         f"\nLET walked = UNION([], {', '.join(sides)})",
         *facts,
         _LINEAGE.format(
@@ -99,10 +99,10 @@ def impact_text(schema: Schema) -> tuple[str, Document]:
     return text.replace("\nLET walked = UNION([], down)", _TRAINED.replace("walked_down", "down")), binds
 
 
-def _steps(edges: Sequence[EdgeType], side: str) -> str:
+def followed(edges: Sequence[EdgeType], side: str) -> str:
     """Return the edge collections to follow, each with its direction. From a fact the way up is to its owner."""
-    followed = [(j, edge) for j, edge in enumerate(edges) if side == "up" or not edge.newest]
-    return ", ".join(f"{_ARROWS[side, edge.upstream]} @@e{j}" for j, edge in followed)
+    steps = [(j, edge) for j, edge in enumerate(edges) if side == "up" or not edge.newest]
+    return ", ".join(f"{_ARROWS[side, edge.upstream]} @@e{j}" for j, edge in steps)
 
 
 def lineage_of(answer: Document, schema: Schema, wanted: set[str], limit: int | None = None) -> Lineage:

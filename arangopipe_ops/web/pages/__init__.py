@@ -1,13 +1,28 @@
-"""The same operations as pages for people, rendered here: no script of our own, nothing from elsewhere."""
+"""The same operations as pages for people, rendered here; what scripts add to them is in static files of ours."""
 
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from arangopipe_ops.web.pages import administration, deployments, failures, nodes, overview, search, signing, users
+from arangopipe_ops.web.pages import (
+    administration,
+    ask,
+    comparison,
+    deployments,
+    failures,
+    lineage,
+    nodes,
+    overview,
+    projects,
+    runs,
+    search,
+    signing,
+    users,
+)
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
 
+TOPICS = (overview, projects, search, nodes, lineage, runs, comparison, deployments, ask, administration, users)
 STATIC = Path(__file__).parent.parent / "static"
 
 
@@ -24,7 +39,7 @@ def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
     """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
     app.state.callers = callers
     closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
-    for topic in (overview, search, nodes, deployments, administration, users):
+    for topic in TOPICS:
         closed_pages.include_router(topic.routes)
     for routes in further:
         closed_pages.include_router(routes)

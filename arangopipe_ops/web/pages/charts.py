@@ -66,13 +66,18 @@ def lines(
     return _plot(title, dots, marks, date, stroke=True)
 
 
-def scatter(title: str, points: Mapping[str, Sequence[tuple[float, float, str]]], *, x: str, y: str) -> Markup:
-    """Return points by series, each as (x, y, label). `x` and `y` say what the axes are."""
+def scatter(
+    title: str, points: Mapping[str, Sequence[tuple[float, float | None, str]]], *, x: str, y: str, joined: bool = False
+) -> Markup:
+    """Return points by series, each as (x, y, label). `x` and `y` say what the axes are.
+
+    Points that are `joined` are a line, in which None is a gap.
+    """
     dots: dict[str, Dots] = {
         name: [(across, up, f"{name}, {label}: {x} {_said(across)}, {y} {_said(up)}") for across, up, label in each]
         for name, each in points.items()
     }
-    return _plot(title, dots, {}, _number, stroke=False, x_title=_written(x), y_title=_written(y))
+    return _plot(title, dots, {}, _number, stroke=joined, x_title=_written(x), y_title=_written(y))
 
 
 def bars(title: str, values: Mapping[str, float | None]) -> Markup:
@@ -142,7 +147,7 @@ def _point(value: object, says: str) -> dict[str, object]:
 
 
 def _label(name: str, value: float | None) -> str:
-    name = name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
+    name = name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[-(LABEL // 2 - 1) :]}"
     return _written(f"{name}: {_said(value)}")
 
 

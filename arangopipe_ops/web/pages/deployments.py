@@ -13,11 +13,10 @@ from starlette.responses import Response
 from arangopipe_ops.analytics import Policy, best_run, select_model, serving
 from arangopipe_ops.analytics.coverage import Hole, covered, holes
 from arangopipe_ops.analytics.deployments import standing, standings
-from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
-from arangopipe_ops.web.pages.rendering import done, render
+from arangopipe_ops.web.pages.rendering import done, instant, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
@@ -44,7 +43,9 @@ class Asked(BaseModel):
         for name, value, unsaid in (("environment", self.environment, "production"), ("status", self.status, "active")):
             if value:
                 where[name] = {"in": [value, None]} if value == unsaid else value
-        return store.search("Deployment", where, order_by="tag", descending=False, limit=self.limit, cursor=self.cursor)
+        return store.search(
+            "Deployment", where, order_by="tag", descending=False, limit=self.limit, cursor=self.cursor or None
+        )
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
@@ -133,21 +134,13 @@ def _points(rows: Sequence[Document], name: str) -> Iterator[tuple[datetime, flo
     """Yield the values of spans over time, with a gap where the next does not begin when the last one ended."""
     ended: datetime | None = None
     for row in rows:
-        start, end = _time(row["start"]), _time(row["end"])
+        start, end = instant(row["start"]), instant(row["end"])
         if start is None:
             continue
         if ended is not None and start > ended:
             yield ended, None
         yield start, row[name]
         ended = end
-
-
-def _time(text: Any) -> datetime | None:
-    """Return a time as it is stored, None for anything else that another program wrote."""
-    try:
-        return datetime.fromisoformat(moment(text, "time"))
-    except Invalid:
-        return None
 
 
 def _references(found: Document, metric: str) -> dict[str, float]:
@@ -181,7 +174,7 @@ def _missing(store: Store, found: Document, since: str | None, until: str) -> li
         return []
     node = found["node"]
     known = covered(store, [node["_key"]], since, until, None)
-    begun = _time(node.get("start"))
+    begun = instant(node.get("start"))
     begin = max(since, moment(begun, "start")) if begun else since
     return holes(((start, end) for _, start, end in known), begin, until)
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from arangopipe_ops import __version__
+from arangopipe_ops import __version__, model
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Schema
 from arangopipe_ops.web.pages.sessions import Session, callers_of, session_of
 
@@ -30,8 +32,11 @@ HEADERS: Mapping[str, str] = {
 
 NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Overview"),
+    ("/projects", "Projects"),
     ("/search", "Search"),
+    ("/runs", "Runs"),
     ("/deployments", "Deployments"),
+    ("/ask", "Ask"),
     ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
@@ -115,6 +120,14 @@ def time_of(value: str) -> str | None:
     """Return a moment as people read it, or None for a text that is none."""
     found = _MOMENT.fullmatch(value)
     return f"{found[1]} {found[2]}{found[3] or ''} UTC" if found else None
+
+
+def instant(value: Any) -> datetime | None:
+    """Return a time as it is stored, None for anything else that another program wrote."""
+    try:
+        return datetime.fromisoformat(model.moment(value, "time"))
+    except Invalid:
+        return None
 
 
 def moment(value: Any) -> Any:
