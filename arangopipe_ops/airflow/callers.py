@@ -107,9 +107,13 @@ class AirflowUsers:
         """Lead whom Airflow does not know to its sign-in; one whom it knows has met a connection that is not good."""
         if self.session(request) is not None:
             told = f"The connection {self._conn_id} opens no database: {detail}"
-            return render(request, "failure.html", {"title": "Unavailable", "detail": told}, 503)
-        facts = {"title": "Sign in to Airflow", "detail": "Airflow does not know who you are, or not any more."}
-        return render(request, "failure.html", {**facts, "sign_in": _sign_in(request)}, 401)
+            return _failure(request, 503, "Unavailable", told)
+        told = "Airflow does not know who you are, or not any more."
+        return _failure(request, 401, "Sign in to Airflow", told, sign_in=_sign_in(request))
+
+
+def _failure(request: Request, status: int, title: str, detail: str, **more: str) -> Response:
+    return render(request, "failure.html", {"status": status, "title": title, "detail": detail, **more}, status)
 
 
 def _session(id: str, name: str) -> Session:
