@@ -54,7 +54,7 @@ def render(request: Request, template: str, facts: Mapping[str, Any], status: in
         "notice": session and session.told(),
         "csrf": callers.proof(request),
         "signs_out": callers.signs_out,
-        "refusals": callers.refusals,
+        "refusals": callers.refusals(request),
     }
     headers = {**HEADERS, "Content-Security-Policy": _POLICY + callers.framed_by}
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, headers)
