@@ -41,6 +41,9 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
 )
 """Where every page leads to, and how it is called there."""
 
+MOST_INSIDE = 100
+"""So many entries of a value are shown."""
+
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
@@ -153,7 +156,6 @@ _TEMPLATES.filters |= {
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
-    "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}
+_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}
