@@ -114,6 +114,14 @@ def test_words_are_looked_for_in_older_names_that_begin_with_the_first(data: Sto
     assert names(data.search(text="antique", within=2)) == []
 
 
+def test_names_that_begin_like_all_words_come_before_those_that_begin_like_the_first(
+    data: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where many names begin with the first word, that of all words is still found."""
+    monkeypatch.setattr("arangopipe_ops.store.window.ALIKE", 1)
+    assert names(data.search("Dataset", text="data 5", within=2)) == ["data 5"]
+
+
 def test_a_list_in_the_order_of_registration_has_no_window(data: Store) -> None:
     """What needs no scan is not cut; only counting ends where there are more than were to be looked at."""
     page = data.search("Dataset", within=2)
