@@ -14,7 +14,7 @@ from arangopipe_ops.airflow.operators.decisions import (
     RetireOperator,
     SelectModelOperator,
 )
-from arangopipe_ops.airflow.operators.graph import AQLOperator, BatchWriteOperator, LinkOperator
+from arangopipe_ops.airflow.operators.graph import AQLOperator, BatchWriteOperator, LinkOperator, RetentionOperator
 from arangopipe_ops.airflow.operators.metadata import (
     FAIL_ON_LASTING_ERRORS,
     Attributes,
@@ -55,6 +55,7 @@ __all__ = [
     "RegisterFeaturesetOperator",
     "RegisterModelOperator",
     "RegisterProjectOperator",
+    "RetentionOperator",
     "RetireOperator",
     "SelectModelOperator",
     "StageOperator",
