@@ -1,5 +1,6 @@
 """Serving performance is collected by a task, from a real data base and a real server, for a DAG run's interval."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow_home import airflow, graph, returned, run, states
@@ -17,6 +19,8 @@ from arangopipe_ops import stages
 from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.operators import CollectServingPerfOperator
 from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import moment
+from arangopipe_ops.serving import Period, Row
 
 __all__ = ["airflow", "graph"]
 pytestmark = pytest.mark.slow
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.slow
 TAGS = ("wine-1", "wine-2", "wine-3")
 QUERY = "SELECT deployment, period_start, accuracy FROM served WHERE period_start >= :period_start"
 SECRET = "hunter2-and-more"
+HAS_STATE = compat.HAS_RETRY_POLICIES  # both since Airflow 3.3
 
 
 @pytest.fixture
@@ -133,6 +138,23 @@ def test_a_retry_asks_for_what_is_missing(
     assert "wine-1 by labels" not in said
 
 
+def test_a_retry_tells_the_alerts_of_the_attempt_before(wine: Any, served: Any, tmp_path: Path) -> None:
+    """An attempt that raised an alert failed for another deployment: the answer of the last attempt has both."""
+    rules = [{"metric": "accuracy", "threshold": 0.9}]
+    ruled = stages.register_deployment("wine-1", project="wine", model="forest", environment="wine-1", alerts=rules)
+    wine.write(ruled, on_conflict="revise")
+    served.execute("DELETE FROM served WHERE deployment = 'wine-2'")
+    served.commit()
+    with daily() as built:
+        CollectServingPerfOperator(task_id="collect", sources=[source(tmp_path)], retries=1, retry_delay=timedelta(0))
+    dag_run = run(built, **day(3))
+    assert dag_run.get_task_instance("collect").try_number == 2
+    told = [(each["deployment"], each["rule"], each["state"]) for each in returned(dag_run, "collect")["alerts"]]
+    expected = [("wine-1", "accuracy limit", "raised"), ("wine-2", "collected from labels", "raised")]
+    assert sorted(told) == expected
+    assert returned(run(built, **day(4)), "collect")["alerts"] == []
+
+
 @pytest.mark.parametrize(
     ("attempt", "most", "retry"), [(1, 2, False), (2, 2, True), (2, 3, False), (3, 3, True), (3, 4, False)]
 )
@@ -184,13 +206,17 @@ def test_a_run_without_an_interval_says_what_it_needs(
     assert stored(wine) == {}
 
 
-def windowed(interval: tuple[str, str], zone: str, dag: Any = None, **arguments: Any) -> list[str]:
+def windowed(interval: tuple[str, str], zone: str, **arguments: Any) -> list[str]:
     """The lengths in hours of the periods that a task is about, in a DAG run with that interval."""
-    with dag or daily(zone):
-        task = CollectServingPerfOperator(task_id="collect", sources=[], **arguments)
     start, end = (datetime.fromisoformat(each) for each in interval)
-    context: Any = {"data_interval_start": start, "data_interval_end": end}
-    return [f"{each.length.total_seconds() / 3600:g}" for each in task._periods(context)]
+    return lengths(daily(zone), arguments, data_interval_start=start, data_interval_end=end)
+
+
+def lengths(dag: Any, arguments: dict[str, Any], **context: Any) -> list[str]:
+    with dag:
+        task = CollectServingPerfOperator(task_id="collect", sources=[], **arguments)
+    window = task._window({"dag": dag, **context}, None)  # type: ignore[typeddict-item]
+    return [f"{each.length.total_seconds() / 3600:g}" for each in window]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +249,231 @@ def test_an_interval_that_periods_do_not_fill_is_refused(interval: tuple[str, st
     """No hour is passed over in silence: the error names the interval and the cure."""
     with pytest.raises(Invalid, match="give"):
         windowed(interval, "Europe/Berlin", **arguments)
+
+
+# --- partitions ------------------------------------------------------------------------------------------
+
+
+def partitioned(zone: str) -> Any:
+    from airflow.sdk import DAG, CronPartitionTimetable
+
+    schedule = CronPartitionTimetable("@daily", timezone=zone, run_offset=-1)
+    return DAG("partitions", schedule=schedule, start_date=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def of_partition(key: str, patched: pytest.MonkeyPatch) -> None:
+    """Have DAG runs be those of a partition, as the scheduler makes them."""
+    from airflow.models import dagrun
+
+    create = dagrun.get_or_create_dagrun
+
+    def create_partition(*, dag: Any, session: Any, **kwargs: Any) -> Any:
+        made = create(dag=dag, session=session, **kwargs)
+        made.partition_key, made.partition_date = key, dag.timetable.resolve_partition_date(key)
+        session.commit()
+        return made
+
+    patched.setattr(dagrun, "get_or_create_dagrun", create_partition)
+
+
+@pytest.mark.skipif(not HAS_STATE, reason="Airflow tells tasks of partitions since 3.3")
+@pytest.mark.parametrize(("zone", "hours"), [("Europe/Berlin", 23), ("UTC", 24)])
+def test_a_partition_is_a_period(
+    wine: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, hours: int
+) -> None:
+    """The day of a partition's key is that of the timetable's zone; collected again it is the same node."""
+    source = "SELECT 'wine-1' deployment, :period_start period_start, 0.9 accuracy"
+    asked = {"type": "sql", "name": "labels", "url": "sqlite://", "query": source, "times": "epoch"}
+    of_partition("2026-03-29T00:00:00", monkeypatch)
+    for created in (1, 0):
+        with partitioned(zone) as built:
+            CollectServingPerfOperator(task_id="collect", sources=[asked], deployments=["wine-1"])
+        dag_run = run(built, logical_date=None)
+        assert states(dag_run) == {"collect": "success"}
+        assert returned(dag_run, "collect")["created"] == created
+    [node] = wine.search("ServingPerf")["nodes"]
+    start, end = (datetime.fromisoformat(node[name]) for name in ("period_start", "period_end"))
+    assert start == datetime(2026, 3, 29, tzinfo=ZoneInfo(zone))
+    assert (end - start) == timedelta(hours=hours)
+
+
+def by_assets() -> Any:
+    from airflow.sdk import DAG, Asset
+
+    return DAG("by_assets", schedule=[Asset("predictions")], start_date=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("key", "date", "arguments", "hours"),
+    [
+        ("2026-05-03", None, {}, "24"),
+        ("2026-05-03T04", None, {"every": "1h"}, "1"),
+        ("2026-03-29", None, {"timezone": "Europe/Berlin"}, "23"),
+        ("2026-02", datetime(2026, 2, 1, tzinfo=UTC), {"every": "1M"}, "672"),
+        ("us|2026-10-25", datetime(2026, 10, 24, 22, tzinfo=UTC), {"timezone": "Europe/Berlin"}, "25"),
+    ],
+)
+def test_what_a_partition_is_about(key: str, date: Any, arguments: dict[str, Any], hours: str) -> None:
+    """Where it begins is what Airflow read in its key, or what the key is in ISO 8601."""
+    assert lengths(by_assets(), arguments, partition_key=key, partition_date=date) == [hours]
+
+
+@pytest.mark.parametrize(
+    ("key", "date", "problem"),
+    [
+        ("us", None, "'us' tells no period"),
+        ("2026-02", None, "'2026-02' tells no period"),
+        ("2026-05-03", datetime(2026, 5, 2, 22, tzinfo=UTC), "no midnight in UTC; give the one whose days they are"),
+    ],
+)
+def test_a_partition_that_tells_no_period_is_refused(key: str, date: Any, problem: str) -> None:
+    """What is no time, or midnight somewhere else, is not guessed."""
+    with pytest.raises(Invalid, match=problem):
+        lengths(by_assets(), {}, partition_key=key, partition_date=date)
+
+
+# --- since the last time ---------------------------------------------------------------------------------
+
+
+def hourly_since(folder: Path, **arguments: Any) -> Any:
+    """A DAG that collects all days since 3 May of which not all is told."""
+    from airflow.sdk import DAG, Asset
+
+    seen = Asset("wine serving")
+    with DAG("since", schedule=None) as built:
+        CollectServingPerfOperator(
+            task_id="collect", sources=[source(folder)], since="2026-05-03", watermark=seen, inlets=[seen], **arguments
+        )
+    return built
+
+
+def collected(built: Any, number: int) -> Any:
+    """What the collection returns in a DAG run that is due in the night after that day of May."""
+    dag_run = run(built, logical_date=None, run_after=datetime(2026, 5, number + 1, 1, tzinfo=UTC))
+    return returned(dag_run, "collect")
+
+
+def test_a_watermark_moves_when_all_is_told(wine: Any, served: Any, tmp_path: Path) -> None:
+    """Each run is about what ended since; if a source could not tell all, the next asks again, only for that."""
+    figures = ("periods", "created", "known")
+
+    def told(number: int) -> list[int]:
+        answer = collected(hourly_since(tmp_path), number)
+        return [*(answer[name] for name in figures), len(answer["faults"])]
+
+    assert told(3) == [1, 3, 0, 0]
+    assert told(3) == ([0, 0, 0, 0] if HAS_STATE else [1, 0, 3, 0])
+    served.execute("DELETE FROM served WHERE deployment = 'wine-2'")
+    served.commit()
+    done = 0 if HAS_STATE else 1
+    assert told(4) == [1 + done, 2, 3 * done, 1]
+    rows = [(tag, f"2026-05-0{day} 00:00:00", 0.5) for tag, day in (("wine-2", 4), *((tag, 5) for tag in TAGS))]
+    served.executemany("INSERT INTO served VALUES (?, ?, ?)", rows)
+    served.commit()
+    assert told(5) == [2 + done, 4, 2 + 3 * done, 0]
+    assert told(5)[0] == (0 if HAS_STATE else 3)
+    assert len(stored(wine)) == 9
+    other = collected(hourly_since(tmp_path, deployments=["wine-1"]), 5)
+    assert (other["periods"], other["known"]) == (3, 3)
+
+
+def test_a_watermark_needs_an_asset_and_a_beginning(graph: Any, tmp_path: Path) -> None:
+    """Both are said by name."""
+    from airflow.sdk import DAG, Asset
+
+    seen = Asset("wine serving")
+    with DAG("since", schedule=None), pytest.raises(Invalid, match="'wine serving' is no asset of this task"):
+        CollectServingPerfOperator(task_id="collect", sources=[], since="2026-05-03", watermark=seen)
+    with DAG("since", schedule=None) as built:
+        CollectServingPerfOperator(task_id="collect", sources=[source(tmp_path)], watermark=seen, outlets=[seen])
+    assert states(run(built, logical_date=None)) == {"collect": "failed"}
+
+
+# --- waiting ---------------------------------------------------------------------------------------------
+
+ASKED: list[list[str]] = []
+
+
+def late(periods: Sequence[Period], deployments: Sequence[str], arrives: int) -> Iterator[Row]:
+    """The figures of a source that knows wine-2 only when it is asked for the so manieth time."""
+    ASKED.append(list(deployments))
+    for tag in deployments:
+        if tag != "wine-2" or len(ASKED) >= arrives:
+            yield from (Row(tag, period, {"accuracy": 0.5}) for period in periods)
+
+
+def hour_until(until: datetime, *, arrives: int = 1, **arguments: Any) -> Any:
+    """A DAG run about the hour until then."""
+    ASKED.clear()
+    source = {"type": "python", "name": "late", "call": f"{late.__module__}:late", "arrives": arrives}
+    with daily() as built:
+        CollectServingPerfOperator(
+            task_id="collect",
+            sources=[source],
+            every="1h",
+            since=until - timedelta(hours=1),
+            until=until,
+            poke_interval=0.1,
+            retries=0,
+            **arguments,
+        )
+    return run(built, logical_date=None)
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_what_is_late_is_waited_for(wine: Any, deferrable: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """As long as there is patience, what is missing is asked for again, in the same attempt."""
+    patience = timedelta(minutes=10)
+    dag_run = hour_until(datetime.now(UTC), arrives=3, patience=patience, deferrable=deferrable)
+    assert states(dag_run) == {"collect": "success"}
+    assert [len(each) for each in ASKED] == [3, 1, 1]
+    found = returned(dag_run, "collect")
+    assert [found[name] for name in ("created", "known", "faults")] == [1, 2, []]
+    assert sorted(stored(wine).values()) == [0.5] * 3
+    assert [(alert["deployment"], alert["state"]) for alert in found["alerts"]] == [("wine-2", "cleared")]
+    assert ("DEFERRED" in capsys.readouterr().out) is deferrable
+
+
+def test_patience_has_an_end(wine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Then the task fails, and names what was not told; of days long past it waits for nothing."""
+    hour = timedelta(hours=1)
+    dag_run = hour_until(datetime.now(UTC) - hour, arrives=2, patience=hour / 2, deferrable=True)
+    assert states(dag_run) == {"collect": "failed"}
+    assert len(ASKED) == 1
+    assert "wine-2 by late in 1 periods" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_period_that_has_not_ended_is_waited_for(wine: Any, deferrable: bool) -> None:
+    """Nothing is read before it ended and the delay is over."""
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    delay = timedelta(seconds=3)
+    dag_run = hour_until(until, delay=delay, deferrable=deferrable)
+    assert states(dag_run) == {"collect": "success"}
+    assert len(ASKED) == 1
+    assert min(node["created"] for node in wine.search("ServingPerf")["nodes"]) >= moment(until + delay, "due")
+
+
+def test_a_wait_is_handed_to_the_triggerer(wine: Any) -> None:
+    """Deferred, the task ends; the trigger fires when it is time, and tells the task where to go on."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    task = CollectServingPerfOperator(task_id="collect", sources=[], deferrable=True)
+    due = datetime.now(UTC) + timedelta(seconds=0.5)
+    with pytest.raises(TaskDeferred) as deferred:
+        task._wait(due, task.execute_again)
+    assert deferred.value.method_name == "execute_again"
+    asyncio.run(anext(deferred.value.trigger.run()))
+    assert datetime.now(UTC) >= due
+    task._wait(due, task.execute_again)
+
+
+def test_a_deferrable_task_has_retries() -> None:
+    """Two, as deferred sensors have, unless it says otherwise."""
+    given: Any = {"task_id": "collect", "sources": []}
+    assert CollectServingPerfOperator(**given, deferrable=True).retries == compat.DEFERRED_RETRIES
+    assert CollectServingPerfOperator(**given, deferrable=True, retries=0).retries == 0
+    assert CollectServingPerfOperator(**given).retries == 0
 
 
 # --- connections -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from airflow_home import airflow, graph, outage, returned, run, states
 
 from arangopipe_ops import errors, stages
-from arangopipe_ops.airflow import sensors
+from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.sensors import DeploymentStatusSensor, NodeSensor, ServingPerformanceSensor
 
 __all__ = ["airflow", "graph", "outage"]
@@ -143,7 +143,7 @@ def test_the_error_of_a_trigger_is_the_tasks(graph: Any) -> None:
 def test_a_deferred_sensor_has_retries_unless_it_says_otherwise() -> None:
     """Airflow can fail a deferred task whose trigger fired; another attempt finds what the first one found."""
     given = {"task_id": "wait", "kind": "Model"}
-    assert NodeSensor(**given, deferrable=True).retries == sensors.DEFERRED_RETRIES
+    assert NodeSensor(**given, deferrable=True).retries == compat.DEFERRED_RETRIES
     assert NodeSensor(**given, deferrable=True, retries=0).retries == 0
     assert NodeSensor(**given, deferrable=False).retries == 0
     with dag(default_args={"retries": 5}):

@@ -10,10 +10,10 @@ import pytest
 from demonstration import RUNS, TASK, ask, best, demo, iso, of_task
 
 from arangopipe_ops import stages
-from arangopipe_ops.analytics import demo_serving, performance, recent_runs
+from arangopipe_ops.analytics import demo_serving, performance
 from arangopipe_ops.analytics.coverage import covered
 from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
-from arangopipe_ops.errors import Invalid, NotFound
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import sure_key
 from arangopipe_ops.store import Store
 
@@ -79,21 +79,6 @@ def test_summary(demo: Store) -> None:
         assert (row["runs"], row["last_run"]) == (len(runs), iso(max(run.start for run in runs)))
         assert row["deployments_by_status"] == {"active": 1, "archived": 1}
         assert row["last_activity"] >= row["created"]
-
-
-def test_recent_runs(demo: Store, requests_of: Any) -> None:
-    """The newest runs of a project come first, each with its model and what was measured, in one request."""
-    requests = requests_of(demo.db)
-    for task in TASKS:
-        requests.sent.clear()
-        rows = recent_runs(demo, task.project, limit=5)
-        assert len(requests) == 1
-        expected = sorted(of_task(task.task), key=lambda run: run.start, reverse=True)[:5]
-        assert [row["at"] for row in rows] == [iso(run.start) for run in expected]
-        assert [bool(row["metrics"]) for row in rows] == [bool(run.metrics) for run in expected]
-        assert [row["model"] for row in rows] == [f"{task.task} by {run.technique}" for run in expected]
-    with pytest.raises(NotFound, match="nowhere"):
-        recent_runs(demo, "nowhere")
 
 
 def test_serving_over_time(demo: Store) -> None:

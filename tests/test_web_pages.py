@@ -21,9 +21,11 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.pages.rendering import NAVIGATION
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
 TOKEN = "the token"
+OUR_SCRIPT = re.compile(r'<script src="/static/[a-z]+\.js\?[\d.]+"( defer)?></script>')
 MARKUP = "<script>alert('x')</script> & \"<b>\" {{ 7 * 7 }}"
 
 
@@ -275,6 +277,8 @@ def paths(browser: Browser) -> list[str]:
         f"/nodes/{data}/lineage.svg",
         f"/nodes/{data}/lineage.dot",
         f"/nodes/{data}/lineage.mmd",
+        f"/nodes/{data}/impact",
+        f"/nodes/{data}/linked?edge=run_datasets&outward=false",
         f"/projects/{project.partition('/')[2]}",
     ]
 
@@ -295,7 +299,7 @@ def test_stored_markup_is_text(ann: Browser) -> None:
     for path in paths(ann):
         answer = ann.client.get(path)
         if "html" in answer.headers["content-type"] or "svg" in answer.headers["content-type"]:
-            assert "<script" not in answer.text, path
+            assert "<script>" not in answer.text, path
             assert "<b>&" not in answer.text
             assert "49" not in re.sub(r'"[^"]*"', "", answer.text.partition("<h1>")[2].partition("</h1>")[0])
     page = ann.get(f"/nodes/{id_of(ann, MARKUP, 'Dataset')}")
@@ -303,11 +307,12 @@ def test_stored_markup_is_text(ann: Browser) -> None:
 
 
 def test_pages_hold_no_script_and_nothing_from_elsewhere(ann: Browser) -> None:
-    """No page has a script or a style inside, or an address of another site."""
+    """No page has a script or a style inside, or an address of another site; scripts are files of ours."""
     for path in paths(ann):
         answer = ann.client.get(path)
         if "text/html" in answer.headers["content-type"]:
-            assert not re.search(r"<(script|style|iframe)|\sstyle=|\son\w+=", answer.text)
+            assert not re.search(r"<(style|iframe|object|embed)\b|\sstyle=|\son\w+=|javascript:", answer.text)
+            assert "<script" not in OUR_SCRIPT.sub("", answer.text)
             assert not [link for link in links(answer.text) if not link.startswith(("/", "#"))]
             assert not re.search(r"(src|href|action)=\"?(https?:)?//", answer.text)
     assert ann.client.get("/static/style.css").headers["content-type"].startswith("text/css")
@@ -322,6 +327,16 @@ def test_every_link_leads_somewhere(ann: Browser) -> None:
             seen |= {link for link in links(answer.text) if link.startswith("/")}
     assert len(seen) > 30
     assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
+
+
+def test_every_page_leads_to_the_others_and_says_where_one_is(ann: Browser) -> None:
+    """The navigation is the same on every page, and marks the one that is shown."""
+    for path, label in NAVIGATION:
+        page = ann.get(path)
+        navigation = page[page.index('<nav aria-label="Main">') : page.index("</nav>")]
+        assert re.findall(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>', navigation) == [(path, label)]
+        assert {other for other, _ in NAVIGATION} <= set(links(page))
+    assert "aria-current" not in ann.get("/nothing", 404)
 
 
 def test_what_is_not_there(ann: Browser) -> None:
@@ -403,7 +418,7 @@ def test_all_columns(ann: Browser) -> None:
     [
         ("since=yesterday", "since"),
         ("kind=Nothing", "is not one of"),
-        ("name=x", "choose a kind"),
+        ("where=.rows%3E1", "is not the name of an attribute"),
         ("cursor=x", "cursor"),
     ],
 )
@@ -428,7 +443,7 @@ def test_a_table_to_keep(ann: Browser) -> None:
     ]
 
 
-# a node, its lineage, its project
+# a node, its project
 
 
 def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
@@ -477,50 +492,11 @@ def test_a_node_as_it_is_stored(ann: Browser) -> None:
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_a_lineage_is_drawn_with_links(ann: Browser) -> None:
-    """Each box leads to the lineage of its node, in the same direction and depth."""
-    pytest.importorskip("pygraphviz")
-    data, run = id_of(ann, MARKUP, "Dataset"), id_of(ann, "r1", "Run")
-    page = ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=2")
-    picture = page[page.index("<svg") : page.index("</svg>")]
-    assert f"/nodes/{run}/lineage?direction=downstream&depth=2" in links(picture)
-    assert "&lt;script&gt;" in picture
-    assert "r1" in ann.get(next(link for link in links(picture) if run in link))
-    assert f"/nodes/{run}/lineage" not in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert "Try both ways" in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert id_of(ann, "d1", "Deployment") not in ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=1")
-
-
-def test_a_lineage_too_large_to_draw_is_a_list(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More nodes than a picture shows are listed, with what to do about it."""
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.DRAWN", 3)
-    data = id_of(ann, MARKUP, "Dataset")
-    page = ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in page
-    assert "<svg" not in page
-    assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in page
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.LISTED", 2)
-    rest = int(re.findall(r"<span>(\d+) nodes</span>", page)[0]) - 2
-    assert f"and {rest} more, farther away" in ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in ann.get(f"/nodes/{data}/lineage.svg", 422)
-
-
-@pytest.mark.parametrize(("ending", "begins"), [("svg", "<?xml"), ("dot", "digraph"), ("mmd", "flowchart LR")])
-def test_a_lineage_to_keep(ann: Browser, ending: str, begins: str) -> None:
-    """A lineage is exported in each form, of the direction and depth that are shown."""
-    data = id_of(ann, MARKUP, "Dataset")
-    text = ann.get(f"/nodes/{data}/lineage.{ending}?direction=downstream&depth=1")
-    assert text.startswith(begins)
-    assert "r1" in text
-    assert "d1" not in re.sub(r"[0-9a-f]{8,}", "", text)
-    assert "There is no png" in ann.get(f"/nodes/{data}/lineage.png", 404)
-
-
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
-    """Counts, newest runs with what was measured, and what is live."""
+    """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
     assert re.search(r"<b>1</b> models", page)
     assert "f1 0.9375" in page
-    assert f"/nodes/{id_of(ann, 'd1', 'Deployment')}" in links(page)
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
     assert "classification" in page

@@ -26,6 +26,8 @@ def _found(name: str, *modules: str) -> Any:
     raise ImportError(f"{name} is in none of {', '.join(modules)}; this Airflow is not supported")
 
 
+DEFERRED_RETRIES = 2
+
 _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")
 AirflowFailException: Any = _found("AirflowFailException", *_EXCEPTIONS)
 AirflowNotFoundException: Any = _found("AirflowNotFoundException", *_EXCEPTIONS)
@@ -42,6 +44,15 @@ def no_retry_after(*lasting: type[Exception]) -> "RetryPolicy | None":
 def policy_argument(policy: "RetryPolicy | None") -> dict[str, Any]:
     """Return the argument of an operator that carries a retry policy, where Airflow has one."""
     return {"retry_policy": policy} if HAS_RETRY_POLICIES else {}
+
+
+def retries_argument(retries: int | None, deferrable: bool) -> dict[str, Any]:
+    """Return the argument of an operator that may be deferred: two retries then, unless it says otherwise.
+
+    Airflow can fail a deferred task whose trigger fired (apache/airflow#71580).
+    """
+    given = DEFERRED_RETRIES if retries is None and deferrable else retries
+    return {} if given is None else {"retries": given}
 
 
 def lineage_collector() -> "HookLineageCollector":

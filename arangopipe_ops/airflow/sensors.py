@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
     from arangopipe_ops.airflow.triggers import Comparison
 
-DEFERRED_RETRIES = 2
-
 
 class ConditionSensor(ValueTemplates, BaseSensorOperator):
     """Waits until a condition of `triggers.CONDITIONS` is met.
 
-    `deferrable` waits in the triggerer and holds no worker. Airflow can fail a deferred task whose trigger fired
-    (apache/airflow#71580); so a deferred sensor has two retries unless it says otherwise.
+    `deferrable` waits in the triggerer and holds no worker, and has two retries then, unless it says otherwise
+    (`compat.retries_argument`).
     """
 
     condition: ClassVar[str]
@@ -45,10 +43,8 @@ class ConditionSensor(ValueTemplates, BaseSensorOperator):
         retry_policy: "RetryPolicy | None" = FAIL_ON_LASTING_ERRORS,
         **kwargs: Any,
     ) -> None:
-        if retries is None and deferrable:
-            retries = DEFERRED_RETRIES
-        given: dict[str, Any] = {} if retries is None else {"retries": retries}
-        super().__init__(**compat.policy_argument(retry_policy), **given, **kwargs)
+        several = compat.retries_argument(retries, deferrable)
+        super().__init__(**compat.policy_argument(retry_policy), **several, **kwargs)
         self.arangopipe_conn_id = arangopipe_conn_id
         self.deferrable = deferrable
 

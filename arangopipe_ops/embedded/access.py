@@ -29,6 +29,9 @@ class Access(Protocol):
 
     def documents(self, frame: Frame, body: bool) -> Iterable[Document]: ...
 
+    def unseen(self, frame: Frame) -> Iterable[object]:
+        """Something for each document, of which nothing will be read."""
+
     def explain(self) -> dict[str, Any]: ...
 
 
@@ -110,6 +113,12 @@ class Scan:
             context.scanned_full += 1
             yield document
 
+    def unseen(self, frame: Frame) -> Iterator[object]:
+        context: Context = frame[0]
+        for row in context.transaction.rows(context.collection(self.collection)):
+            context.scanned_full += 1
+            yield row
+
     def explain(self) -> dict[str, Any]:
         return {"type": "EnumerateCollectionNode", "collection": self.collection}
 
@@ -131,6 +140,9 @@ class Primary:
         for document in context.transaction.get_many(context.collection(self.collection), keys, body):
             context.scanned_index += 1
             yield document
+
+    def unseen(self, frame: Frame) -> Iterator[Document]:
+        return self.documents(frame, body=False)
 
     def _keys(self, value: Value) -> list[str]:
         values = value if self.many else [value]
@@ -180,6 +192,18 @@ class Ordered:
                     seen.add(document["_key"])
                 yield document
 
+    def unseen(self, frame: Frame) -> Iterator[object]:
+        context: Context = frame[0]
+        seen: set[object] = set()
+        for low, high in self._ranges(frame):
+            for row in context.transaction.rows_between(self.index.id, low, high):
+                context.scanned_index += 1
+                if self.index.expanded:
+                    if row in seen:
+                        continue
+                    seen.add(row)
+                yield row
+
     def _ranges(self, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
         choices = [_choices(value(frame), many) for value, many in self.prefix]
         bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
@@ -214,6 +238,9 @@ class Sparse:
         if self.through.may_miss(frame):
             return Scan(self.through.collection).documents(frame, body)
         return self.through.documents(frame, body)
+
+    def unseen(self, frame: Frame) -> Iterable[Document]:
+        return self.documents(frame, body=False)
 
     def explain(self) -> dict[str, Any]:
         return self.through.explain()

@@ -136,7 +136,7 @@ class EnumerateList(Step):
 
 @dataclass(slots=True)
 class EnumerateCollection:
-    """Documents of a collection, found through `access`.
+    """Documents of a collection, found through `access`; of those that nothing looks at (`used`) none is read.
 
     With `snapshot` they are all read before the first is used, as the statement writes to them later.
     """
@@ -144,12 +144,13 @@ class EnumerateCollection:
     slot: int
     access: Access
     body: bool
+    used: bool
     snapshot: bool = False
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
         slot, access, context = self.slot, self.access, frame[0]
         for _ in source:
-            documents: Iterable[Any] = access.documents(frame, self.body)
+            documents: Iterable[Any] = access.documents(frame, self.body) if self.used else access.unseen(frame)
             if self.snapshot:
                 documents = list(documents)
             for document in watched(documents, context):
@@ -157,7 +158,8 @@ class EnumerateCollection:
                 yield
 
     def explain(self) -> dict[str, Any]:
-        return self.access.explain() | {"projections": [] if self.body else ["_id", "_key", "_rev"]}
+        projections = ["_id", "_key", "_rev"] if self.used and not self.body else []
+        return self.access.explain() | {"projections": projections, "producesResult": self.used}
 
 
 @dataclass(slots=True)

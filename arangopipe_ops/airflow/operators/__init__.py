@@ -14,7 +14,12 @@ from arangopipe_ops.airflow.operators.decisions import (
     RetireOperator,
     SelectModelOperator,
 )
-from arangopipe_ops.airflow.operators.graph import AQLOperator, BatchWriteOperator, LinkOperator
+from arangopipe_ops.airflow.operators.graph import (
+    AnnotateOperator,
+    AQLOperator,
+    BatchWriteOperator,
+    LinkOperator,
+)
 from arangopipe_ops.airflow.operators.metadata import (
     FAIL_ON_LASTING_ERRORS,
     Attributes,
@@ -38,6 +43,7 @@ from arangopipe_ops.airflow.operators.stages import (
 __all__ = [
     "FAIL_ON_LASTING_ERRORS",
     "AQLOperator",
+    "AnnotateOperator",
     "Attributes",
     "BatchWriteOperator",
     "CollectServingPerfOperator",
