@@ -89,7 +89,8 @@ def bars(title: str, values: Mapping[str, float | None]) -> Markup:
     if not any(value is not None for value in known.values()):
         return _figure(title, _EMPTY)
     upwards = [(name, value, f"{name}: {_said(value)}") for name, value in reversed(known.items())]
-    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False)
+    room = pygal.style.Style(label_font_size=13)  # for labels, which are larger on a narrow page
+    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False, style=room)
     chart.x_labels = [_label(name, value) for name, value, _ in upwards]
     chart.add("", [_point(value, says) for _, value, says in upwards])
     return _figure(title, _drawn(chart, f"{title}, {len(known)} bars"))
