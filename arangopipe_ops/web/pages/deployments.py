@@ -20,7 +20,7 @@ from arangopipe_ops.web.pages.rendering import done, instant, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
-WITHIN, PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 5_000, 100, 200, 100, 3, 10, 50
+PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
 
 routes = APIRouter()
 
@@ -43,15 +43,7 @@ class Asked(BaseModel):
         for name, value, unsaid in (("environment", self.environment, "production"), ("status", self.status, "active")):
             if value:
                 where[name] = {"in": [value, None]} if value == unsaid else value
-        return store.search(
-            "Deployment",
-            where,
-            order_by="tag",
-            descending=False,
-            limit=self.limit,
-            cursor=self.cursor or None,
-            within=WITHIN,
-        )
+        return store.search("Deployment", where, limit=self.limit, cursor=self.cursor or None, count=False)
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
@@ -66,8 +58,6 @@ def deployments(request: Request, store: CallersStore, asked: Annotated[Asked, Q
     facts = {
         "asked": asked,
         "rows": [stands[node["_id"]] for node in page["nodes"] if node["_id"] in stands],
-        "total": page["total"],
-        "within": WITHIN if page.get("reached") else None,
         "next": asked.next(page["cursor"]) if page["cursor"] else None,
         "projects": [node["name"] for node in store.search("Project", limit=PROJECTS, count=False)["nodes"]],
         "statuses": STATUSES,
