@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from arangopipe_ops.admin import GRANTED, change_password, create_user, grant, remove_user, standing, users
+from arangopipe_ops.admin import GRANTED, change_password, create_user, grant, permissions, remove_user, users
 from arangopipe_ops.errors import Conflict, Invalid, NotFound
 
 
@@ -28,7 +28,7 @@ def test_a_role_is_what_was_granted(db: Any, role: str) -> None:
     """A user has the role that was granted last, on the database and its collections, and nothing elsewhere."""
     create_user(db, "ann", "secret", "writer")
     grant(db, "ann", role)
-    found = standing(db, "ann")
+    found = permissions(db, "ann")
     assert (found["role"], found["database"], found["collections"]) == (role, *GRANTED[role])
     assert (found["active"], found["elsewhere"]) == (True, {})
 
@@ -38,10 +38,10 @@ def test_a_mixture_is_no_role(db: Any) -> None:
     """Levels that are not a role's are told as they are; collections have that of the database unless it is another."""
     create_user(db, "ann", "secret", "reader")
     db.update_permission("ann", "rw", db.name)
-    found = standing(db, "ann")
+    found = permissions(db, "ann")
     assert (found["role"], found["database"], found["collections"]) == (None, "rw", "ro")
     db.reset_permission("ann", db.name, "*")
-    assert standing(db, "ann")["role"] == "owner"
+    assert permissions(db, "ann")["role"] == "owner"
 
 
 @pytest.mark.usefixtures("before")
@@ -50,7 +50,7 @@ def test_rights_on_other_databases_are_told(db: Any) -> None:
     create_user(db, "ann", "secret", "reader")
     db.update_permission("ann", "ro", "*")
     db.update_permission("ann", "none", db.name)
-    found = standing(db, "ann")
+    found = permissions(db, "ann")
     assert (found["database"], found["elsewhere"]["*"]) == ("none", "ro")
 
 
@@ -65,7 +65,7 @@ def test_any_name_will_do(db: Any, before: set[str], name: str) -> None:
     )
     grant(db, name, "owner")
     change_password(db, name, "another")
-    assert (standing(db, name)["role"], standing(db, "a")["role"]) == ("owner", "reader")
+    assert (permissions(db, name)["role"], permissions(db, "a")["role"]) == ("owner", "reader")
     remove_user(db, name)
     assert [each["name"] for each in new_of(db, before)] == ["a"]
 
@@ -85,9 +85,9 @@ def test_a_name_that_is_taken_or_unknown(db: Any) -> None:
     with pytest.raises(Conflict, match="ann is a user already") as told:
         create_user(db, "ann", "hidden", "owner")
     assert told.value.__cause__ is None
-    assert standing(db, "ann")["role"] == "reader"
+    assert permissions(db, "ann")["role"] == "reader"
     for change in (
-        lambda: standing(db, "bob"),
+        lambda: permissions(db, "bob"),
         lambda: grant(db, "bob", "reader"),
         lambda: change_password(db, "bob", "hidden"),
         lambda: remove_user(db, "bob"),

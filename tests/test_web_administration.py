@@ -284,7 +284,7 @@ def test_a_user_is_made_changed_and_removed(database: Database) -> None:
 
     for role, levels in {"writer": ("ro", "rw"), "owner": ("rw", "rw"), "none": ("none", "none")}.items():
         told(root, root.post("/admin/users/role", page=own, name=name, role=role))
-        found = admin.standing(db, name)
+        found = admin.permissions(db, name)
         assert (found["role"], found["database"], found["collections"]) == (role, *levels)
     assert root.post("/admin/users/role", page=own, name=name, role="king").status_code == 422
     told(root, root.post("/admin/users/role", page=own, name=name, role="writer"))
