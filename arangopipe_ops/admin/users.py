@@ -39,7 +39,7 @@ class Permissions(TypedDict):
     """What a user may do with a database.
 
     `database` and `collections` are the levels (rw, ro, none) that count on it and, unless one has a level of its own,
-    on its collections; `role` is that of `GRANTED` which they are, or None. `elsewhere` are the levels granted on others.
+    on its collections; `role` is that of `GRANTED` which they are, or None; `elsewhere` the levels granted on others.
     """
 
     name: str

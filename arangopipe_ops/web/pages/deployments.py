@@ -16,7 +16,7 @@ from arangopipe_ops.analytics.deployments import standing, standings
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
-from arangopipe_ops.web.pages.rendering import done, instant, render
+from arangopipe_ops.web.pages.rendering import done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
@@ -53,13 +53,13 @@ class Asked(BaseModel):
 @routes.get("/deployments")
 def deployments(request: Request, store: CallersStore, asked: Annotated[Asked, Query()]) -> Response:
     """Show which deployments there are, and how each stands."""
-    page = asked.found(store)
+    page, projects = asked.found(store), store.search("Project", limit=PROJECTS, count=False)
     stands = standings(store, [node["_id"] for node in page["nodes"]])
     facts = {
         "asked": asked,
         "rows": [stands[node["_id"]] for node in page["nodes"] if node["_id"] in stands],
         "next": asked.next(page["cursor"]) if page["cursor"] else None,
-        "projects": [node["name"] for node in store.search("Project", limit=PROJECTS, count=False)["nodes"]],
+        "projects": [name_of(each, store.schema) for each in projects["nodes"]],
         "statuses": STATUSES,
     }
     return render(request, "deployments.html", facts)
@@ -106,7 +106,8 @@ def _span(asked: Span, found: Document) -> tuple[str | None, str]:
     It ends when the deployment did. Raises Invalid.
     """
     until = moment(asked.until, "until") if asked.until else moment(datetime.now(UTC), "until")
-    since = moment(asked.since, "since") if asked.since else found["oldest"]
+    oldest = found["oldest"] if instant(found["oldest"]) else None  # another program may have written something else
+    since = moment(asked.since, "since") if asked.since else oldest
     ended = found["node"].get("ended") if found["status"] == "archived" else None
     return since, min(until, ended) if isinstance(ended, str) else until
 
