@@ -85,6 +85,9 @@ def test_a_statement_is_run(ann: Browser) -> None:
         or True
     )
     assert [row[0] for row in rows(ask(ann, "FOR i IN [1, null, 'x'] RETURN i"))] == ["1", "none", "x"]
+    page = ask(ann, "FOR id IN APPEND((FOR p IN project RETURN p._id), ['elsewhere/1', 7]) RETURN {_id: id}")
+    assert len([link for link in links(page) if link.startswith("/nodes/project/")]) == 1
+    assert "elsewhere/1" in page
     assert "No rows" in ask(ann, "FOR p IN project FILTER false RETURN p")
 
 

@@ -181,6 +181,7 @@ def _done(console: Console, what: str, writes: bool) -> Response:
         rows=rows[:limit],
         more=len(rows) > limit,
         columns=columns[:COLUMNS],
+        collections={type_.collection for type_ in console.store.schema.nodes.values()},
         cells=[_row(row, columns) for row in rows[:limit]],
         wrote=plan["isModificationQuery"],
         took=took,
