@@ -9,10 +9,9 @@ from starlette.responses import Response
 
 from arangopipe_ops import admin, model, stages
 from arangopipe_ops.admin.retention import days_of
-from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
-from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, access_of, needs, sure
+from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
 
 PAGE = 50
 
@@ -22,7 +21,7 @@ routes = APIRouter()
 @routes.get("/admin")
 def administration(request: Request, store: CallersStore, rights: CallersRights) -> Response:
     """Show what can be administrated, and by whom."""
-    facts = {"may": rights, "database": store.db.name, "file": isinstance(access_of(request), FileAccess)}
+    facts = {"may": rights, "database": store.db.name, "basis": callers_of(request).basis(request)}
     return render(request, "administration.html", facts)
 
 
@@ -35,7 +34,7 @@ def nodes(
 ) -> Response:
     """Show the nodes of a kind, also those that are archived."""
     schema = store.stage().schema
-    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None)
+    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None, count=False)
     facts = {
         "kind": schema.node(kind).kind,
         "kinds": list(schema.nodes),
@@ -147,7 +146,13 @@ def doctor(
 ) -> Response:
     """Show, when asked, what is wrong with the database, and what cures it."""
     findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
-    facts = {"look": look, "findings": findings, "repairs": set(admin.REPAIRS), "may": rights}
+    facts = {
+        "look": look,
+        "findings": findings,
+        "collections": {type_.collection for type_ in store.schema.nodes.values()},
+        "repairs": set(admin.REPAIRS),
+        "may": rights,
+    }
     return render(request, "admin_doctor.html", facts)
 
 

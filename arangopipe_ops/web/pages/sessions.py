@@ -123,8 +123,11 @@ class Callers(Protocol):
     signs_out: bool
     """Whether pages offer to sign out."""
 
-    refusals: Mapping[str, str]
-    """What is told to who lacks a right of `Rights`, and what it takes to have it."""
+    def basis(self, request: Request) -> str:
+        """Return in a sentence who decides what somebody may do."""
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right of `Rights`, and what it takes to have it."""
 
     def session(self, request: Request) -> Session | None:
         """Return who asks, or None."""
@@ -221,7 +224,7 @@ def needs(right: str) -> Any:
 
     def check(request: Request, rights: CallersRights) -> None:
         if not getattr(rights, right):
-            raise Unauthorized(callers_of(request).refusals[right], signed_in=True)
+            raise Unauthorized(callers_of(request).refusals(request)[right], signed_in=True)
 
     return Depends(check)
 

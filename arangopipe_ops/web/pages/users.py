@@ -8,9 +8,8 @@ from starlette.responses import Response
 
 from arangopipe_ops import admin
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.pages.rendering import done, render
-from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, access_of, needs, sure
+from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 ROLES: Mapping[str, str] = {
     "reader": "reads",
@@ -28,7 +27,6 @@ def users(request: Request, store: CallersStore, rights: CallersRights) -> Respo
     facts = {
         "users": admin.users(store.db) if rights.administrate else [],
         "page_of": page_of,
-        "file": isinstance(access_of(request), FileAccess),
         "roles": ROLES,
         "database": store.db.name,
         "may": rights,
