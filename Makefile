@@ -12,8 +12,8 @@ demo: $(VENV)/.installed ## Train, record and deploy with real Airflow, then sho
 	@$(BIN)/python dags/run_demo.py
 
 test: $(VENV)/.installed lint ## Run every test.
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
 
 # Airflow, KFP and schemathesis take seconds to import in each process.
 quick: $(VENV)/.installed ## Run the tests that take neither Airflow nor KFP, in under a minute.

@@ -23,8 +23,10 @@ PASSWORD = "an apple's core"
 
 
 @contextmanager
-def started(command: Sequence[Any], log: Path, is_ready: Callable[[], bool], **how: Any) -> Iterator[None]:
-    """Run a server for the time of a `with` block, which begins when it is ready."""
+def started(
+    command: Sequence[Any], log: Path, is_ready: Callable[[], bool], end: int = signal.SIGTERM, **how: Any
+) -> Iterator[None]:
+    """Run a server for the time of a `with` block, which begins when it is ready; `end` is the signal that ends it."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **how)
     try:
@@ -35,7 +37,7 @@ def started(command: Sequence[Any], log: Path, is_ready: Callable[[], bool], **h
             time.sleep(0.05)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, end)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -109,6 +111,7 @@ def postgres() -> Iterator[int]:
             [program, *options],
             folder / "log",
             lambda: subprocess.run(is_ready, check=False).returncode == 0,
+            signal.SIGINT,  # it does not wait for clients to leave
             cwd=folder,
             **who,
         ):

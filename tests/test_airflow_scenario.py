@@ -18,7 +18,7 @@ from arangopipe_ops.store import Store
 
 DAGS = Path(__file__).parent.parent / "dags"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

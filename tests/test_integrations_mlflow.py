@@ -107,3 +107,16 @@ def test_the_period_may_be_a_tag(server: str) -> None:
     [row] = read(DAYS, NAMES, url=server, experiments=["late"], period_tag="day")
     assert row == Row("wine", DAYS[1], {"accuracy": 0.25}, [])
     assert not isinstance(row, Fault)
+
+
+@pytest.mark.slow
+def test_what_is_no_number(server: str) -> None:
+    """NaN is NaN, infinity, of which MLflow makes a number, is infinity again, and nought is nought."""
+    experiment = post(server, "experiments/create", name="odd")["experiment_id"]
+    values = {"nan": "NaN", "inf": "Infinity", "less": "-Infinity", "nought": 0.0}
+    log_run(server, experiment, "wine", milliseconds(DAYS[0]), **values)
+    [row] = read(DAYS, NAMES, url=server, experiments=["odd"])
+    assert isinstance(row, Row)
+    assert {name: str(value) for name, value in row.metrics.items()} == {
+        "nan": "nan", "inf": "inf", "less": "-inf", "nought": "0.0"
+    }  # fmt: skip

@@ -46,6 +46,7 @@ def fill(url: str) -> None:
     edge = {"name": "report_dataset", "source": "Report", "target": "Dataset", "upstream": "to"}
     admin.extend(store.db, nodes=[kind], edges=[edge])
     store.db.collection("project_models").insert({"_from": "project/none", "_to": "models/none"})
+    store.db.collection("run").insert({"_key": "lost", "run_id": "lost"})
 
 
 @pytest.fixture
@@ -96,7 +97,9 @@ def test_stored_markup_is_text(ann: Browser) -> None:
 
 def test_every_link_leads_somewhere(ann: Browser) -> None:
     """What the pages link to is there."""
-    seen = {link for path in PAGES for link in links(ann.get(path)) if link.startswith("/")}
+    seen = {
+        link for path in (*PAGES, "/admin/doctor?look=all") for link in links(ann.get(path)) if link.startswith("/")
+    }
     assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
 
 
@@ -193,7 +196,7 @@ def test_retention_is_tried_first(ann: Browser) -> None:
     """The page says what would go, changes nothing until it is confirmed, and then says what holds."""
     page = ann.get("/admin/retention?days=30")
     assert "<p>For ever.</p>" in page
-    assert '<b>1</b> period is older than <span class="number">30</span> days' in page
+    assert '<b>1</b> period is older than <span class="number" title="30.0">30</span> days' in page
     assert "<b>0</b> periods are" in ann.get("/admin/retention?days=400")
     assert "Nothing would go" in ann.get("/admin/retention?days=off")
     assert ann.post("/admin/retention", page="/admin/retention?days=30", days="30").status_code == 422
@@ -228,6 +231,10 @@ def test_the_doctor_finds_and_repairs(ann: Browser) -> None:
     assert ann.post("/admin/doctor/repair", **form).status_code == 422
     assert told(ann, ann.post("/admin/doctor/repair", sure="yes", **form)) == "1 repaired."
     assert told(ann, ann.post("/admin/doctor/repair", sure="yes", **form)) == "There was nothing to repair."
+    page = ann.get("/admin/doctor?look=all")
+    assert "dangling-edges" not in page
+    assert "/nodes/run/lost" in links(page)
+    db_of(ann).collection("run").delete("lost")
     assert "Healthy: nothing is wrong" in ann.get("/admin/doctor?look=all")
     unknown = ann.post("/admin/doctor/repair", page="/admin/doctor", fault="x", sure="yes")
     assert unknown.status_code == 422

@@ -6,13 +6,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium
 from demonstration import fill
 from test_web_access import ROOT, Database
+from test_web_pages import application
 
 from arangopipe_ops import stages
+from arangopipe_ops.analytics import QUESTIONS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
@@ -23,11 +26,18 @@ FIRST_PAGE_BYTES = 500_000
 
 PAGES = {
     "overview": "/",
+    "projects": "/projects",
     "project": "/projects/{project}",
     "search": "/search?kind=Run&text=payments",
     "search-of-nothing": "/search?text=nothing+is+called+so",
     "node": "/nodes/{run}",
     "lineage": "/nodes/{dataset}/lineage?direction=downstream&depth=2",
+    "impact": "/nodes/{dataset}/impact",
+    "linked": "/nodes/{dataset}/linked?edge=run_datasets&outward=false",
+    "runs": "/runs?project=payments&x=params.depth&y=metrics.accuracy",
+    "comparison": "/runs/compare?run={run}&run={other}&run={failed}",
+    "ask": "/ask",
+    "question": "/ask/serving?metric=accuracy&project=payments&ask=yes",
     "deployments": "/deployments?status=",
     "deployment": "/deployments/{deployment}",
     "promotion": "/deployments/{deployment}/promotion",
@@ -46,8 +56,19 @@ SERVER_PAGES = {
 }
 """Pages that show nothing of a file, and are looked at on a server."""
 
-UNPICTURED = {"search-of-nothing", "administration", "administration-of-a-user", "failure"}
+UNPICTURED = {"search-of-nothing", "linked", "administration", "administration-of-a-user", "failure"}
 """Pages whose picture is not worth a place in the documentation."""
+
+FILES = {
+    "/search.csv",
+    "/search.json",
+    "/runs.csv",
+    "/runs.json",
+    "/ask/{name}.{ending}",
+    "/nodes/{collection}/{key}/raw",
+    "/nodes/{collection}/{key}/lineage.{ending}",
+}
+"""What is no page but kept as a file."""
 
 
 def fill_site(url: str) -> None:
@@ -84,6 +105,8 @@ def paths(store: Store) -> dict[str, str]:
     nodes = {
         "project": store.get("payments", "Project")["_key"],
         "run": store.get("payments 14", "Run")["_id"],
+        "other": store.get("payments 16", "Run")["_id"],
+        "failed": store.get("payments 10", "Run")["_id"],
         "dataset": store.get({"name": "transactions", "version": "2"}, "Dataset")["_id"],
         "deployment": store.get("payments v2", "Deployment")["_key"],
     }
@@ -200,6 +223,7 @@ def test_signing_in_by_the_link_and_out(browser: Any, site: Site) -> None:
         ({"Tag": "gold", "archived too": ""}, 2),
         ({"Kind": "Project", "Registered since": "2020-01-01"}, 3),
         ({"Kind": "Project", "and before": "2020-01-01"}, 0),
+        ({"Kind": "Dataset", "Conditions, one a line": "rows>=10000"}, 6),
         ({"Kind": "Model", "Words": "forest", "Sort by": "owner", "Order": "asc", "On a page": "25"}, 3),
     ],
 )
@@ -246,7 +270,7 @@ def test_from_a_search_to_the_lineage_and_its_files(ann: Visit, tmp_path: Path) 
     page.goto("/search?kind=Dataset&text=transactions")
     ann.click(page.get_by_role("table").get_by_role("link", name="transactions").first)
     ann.click(page.get_by_role("link", name="Lineage", exact=True))
-    assert page.get_by_role("heading", level=1).inner_text() == "transactions"
+    assert page.get_by_role("heading", level=1).inner_text() == "transactions version 2"
     page.get_by_label("Direction").select_option("downstream")
     ann.click(page.get_by_role("button", name="Show"))
     ann.click(page.locator(".lineage svg a").filter(has_text="payments 16").first)
@@ -259,6 +283,27 @@ def test_from_a_search_to_the_lineage_and_its_files(ann: Visit, tmp_path: Path) 
         coming.value.save_as(file)
         assert file.read_text().startswith(begins)
         assert "payments 16" in file.read_text()
+
+
+def test_comparing_runs(ann: Visit) -> None:
+    """Runs that are chosen in the table stand side by side, what differs is marked, and one of them can be left out."""
+    page = ann.page
+    page.goto("/runs?project=payments&sort=run_id&way=asc")
+    for run in ("payments 1", "payments 2", "payments 3"):
+        page.get_by_label(f"Choose {run}", exact=True).check()
+    ann.click(page.get_by_role("button", name="Compare the chosen"))
+    heads = page.get_by_role("columnheader").get_by_role("link", name=re.compile("^payments"))
+    assert heads.all_inner_texts() == ["payments 1", "payments 2", "payments 3"]
+    depth = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="depth"))
+    assert depth.get_by_role("cell").all_inner_texts() == ["3", "3", "3"]
+    version = page.get_by_role("row").filter(has=page.get_by_label("differs:"))
+    assert version.count() > 2
+    ann.click(page.get_by_role("link", name="Leave out payments 2"))
+    page.get_by_label("Show", exact=True).select_option("differing")
+    ann.click(page.get_by_role("button", name="Show"))
+    assert heads.all_inner_texts() == ["payments 1", "payments 3"]
+    assert page.get_by_role("rowheader", name="depth").count() == 0
+    assert page.get_by_role("img", name="accuracy").count() >= 1
 
 
 def test_promoting_a_deployment(ann: Visit, store: Store) -> None:
@@ -295,7 +340,7 @@ def test_a_new_node_type(ann: Visit, store: Store) -> None:
     page.goto("/admin/types")
     page.get_by_text("Withdraw Report").first.click()
     page.get_by_label("Yes.").check()
-    ann.click(page.get_by_role("button", name="Withdraw Report"))
+    ann.click(page.get_by_role("button", name="Withdraw"))
     assert "Report is withdrawn" in page.get_by_role("status").inner_text()
 
 
@@ -399,6 +444,15 @@ def test_colours_that_were_chosen_stay(ann: Visit) -> None:
 # every page
 
 
+def test_no_page_is_forgotten(paths: dict[str, str]) -> None:
+    """Every page of the application is looked at here."""
+    pages = [route for route in application().routes if "GET" in getattr(route, "methods", ())]
+    own = {route.path: route for route in pages if not route.path.startswith("/api/")}
+    looked_at = [urlsplit(path).path for path in (*paths.values(), "/sign-in")]
+    missed = {path for path, route in own.items() if not any(route.path_regex.fullmatch(each) for each in looked_at)}
+    assert missed == FILES
+
+
 @pytest.mark.parametrize("name", PAGES | SERVER_PAGES)
 def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str) -> None:
     """What axe knows of people who see or use a page otherwise finds nothing serious, light or dark, at any width."""
@@ -411,6 +465,13 @@ def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str)
     for size in SIZES.values():
         page.set_viewport_size(size)
         assert page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+def test_every_question_is_for_everybody(ann: Visit) -> None:
+    """The form of each question can be filled in by everybody."""
+    for name in QUESTIONS:
+        ann.page.goto(f"/ask/{name}")
+        assert ann.barriers() == [], name
 
 
 def test_the_sign_in_has_no_barriers_and_fits(browser: Any, site: Site) -> None:

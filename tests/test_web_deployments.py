@@ -307,7 +307,7 @@ def test_a_policy_tells_what_it_would_do(ann: Browser) -> None:
     page = ann.get(f"{page_of(ann, 'new')}/promotion")
     assert "<b>Promote</b>: run r11 has accuracy 0.91, the active chosen has 0.88: better by 0.03" in page
     assert "This deployment is of that run" in page
-    rows = re.findall(r'<tr><th scope="row"><a [^>]+>(r\d+)</a></th><td><span class="number">([\d.]+)', page)
+    rows = re.findall(r'<tr><th scope="row"><a [^>]+>(r\d+)</a></th><td><span class="number"[^>]*>([\d.]+)', page)
     assert rows[:2] == [("r11", "0.91"), ("r10", "0.9")]
     marked = {run: row for row in page.split("<tr>") for run in ("r11", "r10", "r8") if f">{run}</a>" in row}
     assert "the policy&#39;s candidate" in marked["r11"] or "the policy's candidate" in marked["r11"]

@@ -32,6 +32,9 @@ READS = re.compile(rf"{API}/(search|compare|token|questions/[\w-]+)|/sign-in|/si
 KINDS = {"deployments": "Deployment", "projects": "Project"}
 """What the key in a path is of, by the part before it."""
 
+PLACES = {"/ask/{name}.{ending}": "/ask/influence.csv", "/ask/{name}": "/ask/influence", ".{ending}": ".dot"}
+"""What stands in a path in places of its own."""
+
 _numbers = count(1)
 
 
@@ -82,7 +85,6 @@ class Targets:
             "username": "bob",
             "password": PASSWORDS["bob"],
             "features": ["f1"],
-            "ending": "dot",
             "change": "archive",
         }
 
@@ -110,14 +112,15 @@ class Targets:
 
     def path(self, route: APIRoute) -> str:
         """Return a path of a route."""
-        values = self.values()
+        values, path = self.values(), route.path
 
         def filled(found: re.Match[str]) -> str:
             before, name = found.groups()
             return f"{before}/{self.refs[KINDS[before]]['_key'] if name == 'key' else values[name]}"
 
-        path = route.path.replace("{collection}/{key}", self.refs["Dataset"]["_id"])
-        return re.sub(r"(\w+)/{(\w+)}", filled, path.replace(".{ending}", ".dot"))
+        for place, thing in {**PLACES, "{collection}/{key}": self.refs["Dataset"]["_id"]}.items():
+            path = path.replace(place, thing)
+        return re.sub(r"(\w+)/{(\w+)}", filled, path)
 
 
 def body_of(schema: Mapping[str, Any], shapes: Mapping[str, Any], values: Mapping[str, Any], whole: bool) -> Any:

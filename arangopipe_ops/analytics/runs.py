@@ -13,6 +13,9 @@ from arangopipe_ops.store.search import Where, attribute, filters
 WINDOW = 1_000
 """So many runs are looked at for one table, those registered last: most conditions on runs have no index."""
 
+MODELS = 1_000
+"""Of a project they are those of so many models, the ones registered last."""
+
 
 class RunTable(TypedDict):
     """Some of the runs that meet the conditions, among those that were looked at.
@@ -51,6 +54,9 @@ _OF_MODELS = """
     RETURN {{id, created}}"""
 
 """A few runs of each model tell how far back is enough; what is older is not read of models with many runs."""
+
+_OF_PROJECT = """(FOR x IN project_models FILTER x._from == owner[0]._id
+      SORT x.created DESC, x._to DESC LIMIT @most RETURN x._to)"""
 
 _TABLE = """WITH project, models, run, modelparams, devperf
 {known}
@@ -159,7 +165,7 @@ def _models(project: str | None, model: str | None, binds: Document) -> tuple[st
     """Return AQL for what was named, for whether that exists, and for the models that were asked for, if any were."""
     known, found, ids = "", [], []
     for kind, variable, name, models in (
-        ("Project", "owner", project, "(FOR x IN project_models FILTER x._from IN owner[*]._id RETURN x._to)"),
+        ("Project", "owner", project, _OF_PROJECT),
         ("Model", "chosen", model, "chosen[*]._id"),
     ):
         if name is not None:
@@ -167,6 +173,8 @@ def _models(project: str | None, model: str | None, binds: Document) -> tuple[st
             found.append(f"{kind}: LENGTH({variable}) > 0")
             ids.append(models)
             binds |= bound(kind, variable, name)
+    if project is not None:
+        binds["most"] = MODELS
     return known, ", ".join(found), f"INTERSECTION({ids[0]}, {ids[-1]})" if ids else ""
 
 

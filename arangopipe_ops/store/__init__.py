@@ -35,8 +35,16 @@ from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earl
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
 from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
-from arangopipe_ops.store.fans import ACTIVE, FARTHEST, Dependents, bounded, dependents, dependents_text, fans_text
-from arangopipe_ops.store.fans import COUNTED as COUNTED_EDGES
+from arangopipe_ops.store.fans import (
+    ACTIVE,
+    FARTHEST,
+    Dependents,
+    bounded,
+    bounds,
+    dependents,
+    dependents_text,
+    fans_text,
+)
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
 from arangopipe_ops.store.neighbours import (
@@ -409,7 +417,7 @@ class Store:
             answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **binds, depth=depth)
         else:
             steps = min(depth, FARTHEST)
-            binds |= _bounds(steps, fan, limit)
+            binds |= bounds(steps, fan, limit)
             answer = self._of_all_kinds(lambda schema: fans_text(schema, direction, steps), **binds)
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
@@ -461,7 +469,7 @@ class Store:
         """
         target = self._target(reference, kind)
         steps = min(depth, FARTHEST)
-        binds = self._look_up(target) | _bounds(steps, fan, limit) | {"active": ACTIVE}
+        binds = self._look_up(target) | bounds(steps, fan, limit) | {"active": ACTIVE}
         answer = self._of_all_kinds(lambda schema: dependents_text(schema, steps), **binds)
         check_found(answer["start"], target)
         return dependents(answer, self.schema, limit)
@@ -671,10 +679,3 @@ class Store:
 
     def _look_up(self, target: Target) -> Document:
         return look_up(self.schema.node(target.collection), target)
-
-
-def _bounds(depth: int, fan: int, limit: int) -> Document:
-    """Return what a walk with an end binds. Raises Invalid."""
-    if fan < 1 or limit < 1:
-        raise Invalid("fan", f"{fan} and limit {limit} are to be numbers of nodes")
-    return {"depth": depth, "fan": fan, "seen": fan + 1, "limit": limit, "counted": COUNTED_EDGES}

@@ -7,6 +7,7 @@ end, so that the walk costs the same around a data set with ten runs and around 
 from collections import Counter
 from typing import TypedDict
 
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Cut, Document, Lineage, Schema
 from arangopipe_ops.store.lineage import SIDES, facts_text, followed, heading, lineage_of
 from arangopipe_ops.store.statements import EXTENSION, appended
@@ -64,14 +65,21 @@ RETURN {{
 
 _TRAINED = """
 LET walked = UNION(reached, (FOR n IN reached FILTER IS_SAME_COLLECTION("run", n.node)
-  FOR e IN run_models FILTER e._from == n.node._id
-  LET node = DOCUMENT(e._to) FILTER node != null
+  FOR e IN run_models FILTER e._to == n.node._id
+  LET node = DOCUMENT(e._from) FILTER node != null
   RETURN {node, depth: n.depth + 1}))"""
 
 _ACTIVE = """(FOR d IN deployment FILTER d.active_slot != null LIMIT @active
     RETURN {{deployment: d, depends: d._id != found._id AND LENGTH(
       FOR v IN 1..100 OUTBOUND d {edges} OPTIONS {{order: "bfs", uniqueVertices: "global"}}
       FILTER v._id == found._id LIMIT 1 RETURN 1) > 0}})"""
+
+
+def bounds(depth: int, fan: int, limit: int) -> Document:
+    """Return what a walk with an end binds. Raises Invalid."""
+    if fan < 1 or limit < 1:
+        raise Invalid("fan", f"{fan} and limit {limit} are to be numbers of nodes")
+    return {"depth": depth, "fan": fan, "seen": fan + 1, "limit": limit, "counted": COUNTED}
 
 
 def fans_text(schema: Schema, direction: str, depth: int) -> tuple[str, Document]:
@@ -118,7 +126,7 @@ def _text(schema: Schema, direction: str, depth: int, walked: str, active: str) 
 
 def _side_text(schema: Schema, side: str, depth: int) -> str:
     """Return the steps up or down from the node that was found, and how large the fans are that were cut."""
-    parts = [f"\nLET {side}0 = (FOR node IN [found] FILTER node != null RETURN {{node, depth: 0}})"]
+    parts = [f"\nLET {side}0 = (FOR node IN [found] FILTER node != null LIMIT @limit RETURN {{node, depth: 0}})"]
     for k in range(1, depth + 1):
         met = f"UNION([], {', '.join(f'{side}{i}[*].node._id' for i in range(k))})"
         parts += [_fans(f"{side}{k}_fans", f"{side}{k - 1}", schema, side), _STEP.format(side=side, k=k, met=met)]

@@ -244,11 +244,15 @@ def _conditions(name: str, condition: Any) -> list[tuple[str, Any]]:
 
 
 def attribute(name: str, bind: str, binds: Document) -> str:
-    """Return an attribute as AQL; one with dots is inside another, or has them in its own name."""
+    """Return an attribute as AQL; one with dots is inside others, or has them in its own name, also inside another."""
     if not name or not all(model.canonical(name, "where").split(".")):
         raise Invalid("where", f"{name!r} is not the name of an attribute")
     if "." not in name:
         binds[bind] = name
         return f"d.@{bind}"
+    first, rest = name.split(".", 1)
     binds |= {bind: name.split("."), f"{bind}_whole": name}
-    return f"NOT_NULL(d.@{bind}, d[@{bind}_whole])"
+    if "." not in rest:
+        return f"NOT_NULL(d.@{bind}, d[@{bind}_whole])"
+    binds |= {f"{bind}_first": first, f"{bind}_rest": rest}
+    return f"NOT_NULL(d.@{bind}, d[@{bind}_whole], d[@{bind}_first][@{bind}_rest])"

@@ -34,7 +34,7 @@ def nodes(
 ) -> Response:
     """Show the nodes of a kind, also those that are archived."""
     schema = store.stage().schema
-    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None)
+    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None, count=False)
     facts = {
         "kind": schema.node(kind).kind,
         "kinds": list(schema.nodes),
@@ -146,7 +146,13 @@ def doctor(
 ) -> Response:
     """Show, when asked, what is wrong with the database, and what cures it."""
     findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
-    facts = {"look": look, "findings": findings, "repairs": set(admin.REPAIRS), "may": rights}
+    facts = {
+        "look": look,
+        "findings": findings,
+        "collections": {type_.collection for type_ in store.schema.nodes.values()},
+        "repairs": set(admin.REPAIRS),
+        "may": rights,
+    }
     return render(request, "admin_doctor.html", facts)
 
 

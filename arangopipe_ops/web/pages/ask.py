@@ -114,7 +114,7 @@ def _read(parameter: inspect.Parameter, text: str) -> Any:
 def _unsaid(parameter: inspect.Parameter) -> Any:
     """Return what an argument is of which nothing is said."""
     if _is_needed(parameter):
-        raise Invalid(parameter.name, "is needed to ask this")
+        raise Invalid(parameter.name, "is needed")
     return None if type(None) in _kinds(parameter) else parameter.default
 
 

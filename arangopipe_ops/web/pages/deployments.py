@@ -20,7 +20,7 @@ from arangopipe_ops.web.pages.rendering import done, instant, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
-PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
+WITHIN, PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 5_000, 100, 200, 100, 3, 10, 50
 
 routes = APIRouter()
 
@@ -44,7 +44,13 @@ class Asked(BaseModel):
             if value:
                 where[name] = {"in": [value, None]} if value == unsaid else value
         return store.search(
-            "Deployment", where, order_by="tag", descending=False, limit=self.limit, cursor=self.cursor or None
+            "Deployment",
+            where,
+            order_by="tag",
+            descending=False,
+            limit=self.limit,
+            cursor=self.cursor or None,
+            within=WITHIN,
         )
 
     def next(self, cursor: str) -> str:
@@ -61,6 +67,7 @@ def deployments(request: Request, store: CallersStore, asked: Annotated[Asked, Q
         "asked": asked,
         "rows": [stands[node["_id"]] for node in page["nodes"] if node["_id"] in stands],
         "total": page["total"],
+        "within": WITHIN if page.get("reached") else None,
         "next": asked.next(page["cursor"]) if page["cursor"] else None,
         "projects": [node["name"] for node in store.search("Project", limit=PROJECTS, count=False)["nodes"]],
         "statuses": STATUSES,

@@ -41,6 +41,9 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
 )
 """Where every page leads to, and how it is called there."""
 
+MOST_INSIDE = 100
+"""So many entries of a value are shown."""
+
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
@@ -104,12 +107,6 @@ def deployment_path(id: str) -> str:
     return f"/deployments/{quote(id.partition('/')[2], safe='')}"
 
 
-def figure(value: Any) -> Any:
-    """Return a number as people read it, with six digits; nothing for what is none."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return Markup('<span class="number">{}</span>').format(f"{value:.6g}") if known else ""
-
-
 def coded(text: str) -> Markup:
     """Return a text with what stands between backquotes marked as code."""
     marks = ("{}", "<code>{}</code>")
@@ -156,11 +153,9 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "coded": coded,
     "deployment_path": deployment_path,
-    "figure": figure,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
-    "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}
+_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}

@@ -78,6 +78,7 @@ class Asked(BaseModel):
             offset=offset,
             limit=limit,
             older=self.older or None,
+            window=WINDOW,
         )
 
 
@@ -105,7 +106,6 @@ def runs(request: Request, store: CallersStore, asked: Wanted) -> Response:
         "numeric": sorted({name for row in rows for name in _numbers(row)} | {asked.x, asked.y} - {""}),
         "chart": one_against_another(_by_model(rows), asked.x, asked.y) if asked.x and asked.y else None,
         "limits": sorted({*LIMITS, asked.limit}),
-        "window": WINDOW,
         "choices": choices(store, CHOSEN),
         "more": asked.page * asked.limit < table["found"],
     }
