@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test quick lint driver-suite kfp clean
+.PHONY: help demo test quick lint driver-suite kfp pictures clean
 
 help: ## Say what each target does.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -12,8 +12,8 @@ demo: $(VENV)/.installed ## Train, record and deploy with real Airflow, then sho
 	@$(BIN)/python dags/run_demo.py
 
 test: $(VENV)/.installed lint ## Run every test.
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow"
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
 
 # Airflow, KFP and schemathesis take seconds to import in each process.
 quick: $(VENV)/.installed ## Run the tests that take neither Airflow nor KFP, in under a minute.
@@ -29,6 +29,9 @@ driver-suite: $(VENV)/.installed ## Run python-arango's own tests: make driver-s
 
 kfp: $(VENV)/.installed ## Compile the published Kubeflow components anew.
 	$(BIN)/arangopipe kfp compile kfp_components
+
+pictures: $(VENV)/.installed ## Take the pictures of docs/web.md anew, with Chromium.
+	PICTURES=docs/images $(BIN)/pytest -q tests/test_web_browser.py -k documentation
 
 clean: ## Remove the environment and the demo's data.
 	rm -rf $(VENV) .demo

@@ -142,10 +142,11 @@ def everything() -> dict[str, Any]:
 def code(path: str | os.PathLike[str] | None = None, *, timeout: float = 2.0) -> dict[str, Any]:
     """Return which version of which code runs: commit, branch, dirty, repository, script.
 
-    `path` is a file of the code, by default the script that was started, or the working directory where that is
-    a launcher such as `airflow`. `dirty` says that the commit alone is not what ran: a tracked file differs from
-    it, or the script is not tracked. `timeout` bounds all of git's work in seconds; what is not answered by then
-    is left out, and without git, or outside of a repository, the answer is empty.
+    `path` is a file of the code, by default that of the DAG in a task of Airflow, elsewhere the script that was
+    started, or the working directory where that is an installed launcher. `dirty` says that the commit alone is not
+    what ran: a tracked file differs from it, or the script is not tracked. `timeout` bounds all of git's work in
+    seconds; what is not answered by then is left out, and without git, or outside of a repository, the answer is
+    empty.
     """
     script = Path(path).resolve() if path is not None else _script()
     git = _Git(script.parent if script else Path.cwd(), monotonic() + timeout)
@@ -205,15 +206,15 @@ def orchestrator() -> dict[str, Any]:
         if os.environ.get(system.sign)
     }
     if "airflow" in found:
-        found["airflow"] |= _airflow_map_index()
+        found["airflow"] |= {name: text for name, text in _airflow_task().items() if name == "map_index"}
     return found
 
 
 @_unfailing
-def _airflow_map_index() -> dict[str, Any]:
-    """Return the map index of the task that runs in this process: Airflow puts it in no variable."""
+def _airflow_task() -> dict[str, str]:
+    """Return what Airflow puts in no variable of the task that runs in this process: its map index, its DAG's file."""
     context = sys.modules["airflow.sdk"].get_current_context()
-    return {"map_index": str(context["ti"].map_index)}
+    return {"map_index": str(context["ti"].map_index), "file": str(context["dag"].fileloc)}
 
 
 @_unfailing
@@ -256,8 +257,8 @@ class _Git:
 
 
 def _script() -> Path | None:
-    """Return the file that was started, unless it is an installed launcher."""
-    started = getattr(sys.modules.get("__main__"), "__file__", None)
+    """Return the file of the DAG whose task runs here, or else the one that was started; no installed launcher."""
+    started = _airflow_task().get("file") or getattr(sys.modules.get("__main__"), "__file__", None)
     if started is None or not str(started).endswith(".py"):
         return None
     script = Path(started).resolve()

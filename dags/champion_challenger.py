@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, TriggerRule, dag, task
 
-from arangopipe_ops.airflow.hooks import ArangopipeHook
 from arangopipe_ops.airflow.operators import (
+    AnnotateOperator,
     AQLOperator,
     MetricGateOperator,
     PromoteOperator,
@@ -35,6 +35,9 @@ FIGURES = """{%- set verdict = ti.xcom_pull('gate') -%}
 | has to reach | {{ verdict.threshold }} |
 """
 """What the person sees who is asked."""
+
+WHY_NOT = """Not deployed:
+{%- set verdict = ti.xcom_pull('gate') %} {{ 'nobody approved it' if verdict.passed else verdict.reason }}."""
 
 
 @dag(
@@ -112,7 +115,14 @@ def champion_challenger() -> None:
     live = DeploymentStatusSensor(
         task_id="live", deployment=deployment.output, unless="archived", deferrable=True, poke_interval=5, timeout=600
     )
-    gate >> approve >> deployment >> promote >> [live, not_deployed()]
+    not_deployed = AnnotateOperator(
+        task_id="not_deployed",
+        node="{{ ti.xcom_pull('train') }}",
+        notes={"tags": ["not deployed"], "description": WHY_NOT},
+        reason=WHY_NOT,
+        trigger_rule=TriggerRule.ALL_SKIPPED,  # runs where the promotion, before it, was skipped
+    )
+    gate >> approve >> deployment >> promote >> [live, not_deployed]
 
 
 @task.arangopipe_run(model="{{ task.op_args[1] }}", dataset="{{ task.op_args[2] }}", project=PROJECT)
@@ -126,16 +136,6 @@ def train(depth: int, model: dict[str, Any], dataset: dict[str, Any]) -> dict[st
     forest = RandomForestClassifier(n_estimators=20, max_depth=depth, random_state=SEED)
     accuracy = cross_val_score(forest, rows, labels, cv=5).mean()
     return {"params": forest.get_params(), "metrics": {"accuracy": float(accuracy)}}
-
-
-@task(trigger_rule=TriggerRule.ALL_SKIPPED)
-def not_deployed(ti: Any = None) -> str:
-    """Note on the challenger's run why it was not deployed. Runs where the promotion, before it, was skipped."""
-    challenger, verdict = ti.xcom_pull("train"), ti.xcom_pull("gate")
-    reason = "nobody approved it" if verdict["passed"] else verdict["reason"]
-    store = ArangopipeHook().store(get_current_context())
-    store.annotate(challenger, tags=["not deployed"], description=f"Not deployed: {reason}.", reason=reason)
-    return reason
 
 
 champion_challenger()

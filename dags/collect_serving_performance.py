@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, Param, dag, get_current_context, task, task_group
+from airflow.sdk import Asset, Param, Variable, dag, get_current_context, task, task_group
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from arangopipe_ops.airflow.hooks import ArangopipeHook
@@ -23,6 +23,9 @@ from arangopipe_ops.airflow.operators import (
     RegisterProjectOperator,
     RetentionOperator,
 )
+
+SCHEDULE = os.environ.get("APPLES_SCHEDULE", "@daily")
+EVERY = os.environ.get("APPLES_EVERY", "1d")
 
 MODEL = "apple grader"
 GRADERS = ("apple grader north", "apple grader south")
@@ -50,7 +53,7 @@ RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=10)}
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -79,7 +82,8 @@ def collect_serving_performance() -> None:
     `tell_alerts` says what began or ended, and where the accuracy was too low an event of the asset `apple grader needs
     retraining` starts `retrain_apple_grader`, if that DAG is not paused. Figures of more than `keep_days` go.
 
-    A run that is started by hand has no data interval: give it `since` and `until`.
+    A run that is started by hand has no data interval: give it `since` and `until`. The Variable `apples_sources` names
+    other sources, such as a Prometheus; the environment has another schedule in APPLES_SCHEDULE and APPLES_EVERY.
     """
     project = RegisterProjectOperator(task_id="register_project", name="apple grading")
     model = RegisterModelOperator(task_id="register_model", name=MODEL, project=project.output, task="grading apples")
@@ -103,15 +107,8 @@ def collect_serving_performance() -> None:
     shards = shards_of_deployments()
     collect = CollectServingPerfOperator.partial(
         task_id="collect",
-        sources=[
-            {
-                "type": "sql",
-                "name": "graded by people",
-                "url": "sqlite:///{{ ti.xcom_pull('serve') }}",
-                "query": QUERY,
-                "outcomes": {"metrics": {"accuracy": "accuracy_score"}},
-            }
-        ],
+        sources=where_measured(serve("{{ params.artifacts }}")),
+        every=EVERY,
         since="{{ params.since }}",
         until="{{ params.until }}",
         patience=timedelta(hours=6),
@@ -124,7 +121,7 @@ def collect_serving_performance() -> None:
     deployments >> shards
     watched = watch.expand(deployment=list(GRADERS))
     keep = RetentionOperator(task_id="keep", days="{{ params.keep_days }}", trigger_rule="none_failed")
-    serve("{{ params.artifacts }}") >> collect >> watched >> keep
+    collect >> watched >> keep
 
 
 @task_group
@@ -196,6 +193,20 @@ def shards_of_deployments() -> list[list[str]]:
     found = graph.search("Deployment", {"monitoring": MONITORING, "status": "active"}, limit=1000)["nodes"]
     tags = sorted(each["tag"] for each in found)
     return [tags[start : start + DEPLOYMENTS_A_TASK] for start in range(0, len(tags), DEPLOYMENTS_A_TASK)]
+
+
+@task(multiple_outputs=False)
+def where_measured(file: str) -> list[dict[str, Any]]:
+    """Return the sources: those in the Airflow Variable `apples_sources`, or else the file that `serve` fills."""
+    of_people = {
+        "type": "sql",
+        "name": "graded by people",
+        "url": f"sqlite:///{file}",
+        "query": QUERY,
+        "outcomes": {"metrics": {"accuracy": "accuracy_score"}},
+    }
+    found: list[dict[str, Any]] = Variable.get("apples_sources", default=[of_people], deserialize_json=True)
+    return found
 
 
 @task

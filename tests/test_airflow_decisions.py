@@ -200,6 +200,25 @@ def test_a_mapped_gate_decides_for_each(wine: Any) -> None:
     assert (found["judged.after[0]"], found["judged.after[1]"]) == ("skipped", "success")
 
 
+@pytest.mark.parametrize("how", [{"on_failure": "skip"}, {"on_failure": "branch", "passed": "judged.after"}])
+def test_a_gate_that_could_skip_nothing_is_found_when_the_dag_is_parsed(how: dict[str, Any]) -> None:
+    """In a group that is mapped over what a task returns, what did not pass would be deployed."""
+    from airflow.sdk import task, task_group
+
+    with dag():
+
+        @task
+        def names() -> list[str]:
+            return ["low", "high"]
+
+        @task_group
+        def judged(name: str) -> None:
+            ops.MetricGateOperator(task_id="gate", node=name, metric="accuracy", threshold=1, **how) >> empty("after")
+
+        with pytest.raises(Invalid, match="would skip nothing in judged"):
+            judged.expand(name=names())
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -213,6 +232,34 @@ def test_a_wrong_choice_is_found_when_the_dag_is_parsed(wrong: dict[str, Any], w
     """Not the night after."""
     with pytest.raises(Invalid, match=words):
         ops.MetricGateOperator(task_id="gate", node="x", metric="accuracy", threshold=1, **wrong)
+
+
+def test_notes_on_a_stored_node(wine: Any) -> None:
+    """They are set and removed without touching what was registered, and once however often the task runs."""
+    wine.annotate("low", "Run", owner="ann")
+    with dag() as built:
+        ops.AnnotateOperator(
+            task_id="annotate",
+            node="{{ 'low' }}",
+            kind="Run",
+            notes={"tags": ["not deployed"], "owner": None, "description": "{{ run_id }}"},
+            reason="too weak",
+        )
+    ref = again(built, wine.db)["annotate"]
+    low = wine.get(ref)
+    assert (ref["name"], low["tags"], "owner" in low) == ("low", ["not deployed"], False)
+    assert low["description"].startswith("manual__")
+    assert "too weak" in [event.get("reason") for event in wine.history(ref)]
+
+
+@pytest.mark.parametrize("notes", [{"accuracy": 1}, "a text"])
+def test_what_is_no_note_is_refused(wine: Any, notes: Any) -> None:
+    """A figure is no note, and nothing is written."""
+    with dag() as built:
+        ops.AnnotateOperator.partial(task_id="annotate", kind="Run", notes=notes, **NO_DELAY).expand(node=["low"])
+    before = wine.get("low", "Run")
+    assert set(states(run(built)).values()) == {"failed"}
+    assert wine.get("low", "Run") == before
 
 
 def test_links_between_stored_nodes(wine: Any) -> None:
@@ -354,6 +401,7 @@ def operators_of_all_kinds() -> dict[str, Any]:
         "retire": lambda **k: ops.RetireOperator(deployment="x", **k),
         "select": lambda **k: ops.SelectModelOperator(project="x", policy={"metric": "a"}, **k),
         "gate": lambda **k: ops.MetricGateOperator(node="x", kind="Run", metric="a", threshold=1, **k),
+        "annotate": lambda **k: ops.AnnotateOperator(node="x", kind="Run", notes={"owner": "ann"}, **k),
         "link": lambda **k: ops.LinkOperator(edge="run_datasets", source="x", target="y", **k),
         "batch": lambda **k: ops.BatchWriteOperator(stages=ROWS, **k),
         "aql": lambda **k: ops.AQLOperator(query="RETURN 1", **k),

@@ -1,6 +1,7 @@
 """Functions as runs and data sets, executed by Airflow's own task runner."""
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,27 @@ def test_every_attempt_is_the_same_run(wine: Any) -> None:
     [node] = wine.search("Run")["nodes"]
     assert (node["run_id"], node["status"]) == (f"taskflow/{done.run_id}/train", "completed")
     assert "error" not in node
+
+
+def test_the_code_of_a_run_is_that_of_its_dag(wine: Any, tmp_path: Path) -> None:
+    """Not that of the program which executes the task."""
+    from airflow.sdk import task
+
+    file = tmp_path / "dags" / "train.py"
+    file.parent.mkdir()
+    file.write_text("# a DAG\n")
+    author = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+    for words in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    with dag() as built:
+
+        @task.arangopipe_run(model="forest")
+        def train() -> None: ...
+
+        train()
+    built.fileloc = str(file)
+    recorded = wine.get(returned(run(built), "train"))
+    assert (recorded["code"]["script"], recorded["code"]["dirty"]) == ("dags/train.py", False)
 
 
 def test_mapped_functions_record_a_run_each(wine: Any) -> None:

@@ -16,7 +16,7 @@ from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DAGS = """
 from airflow.sdk import dag, task

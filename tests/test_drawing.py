@@ -43,7 +43,7 @@ def test_the_boxes_of_a_picture_lead_somewhere(awkward: Lineage) -> None:
     pytest.importorskip("pygraphviz")
     picture = ET.fromstring(drawing.svg(awkward, link=lambda id: f'/see?it={id}&"<x>\\N'))
     links = [a.get("{http://www.w3.org/1999/xlink}href") for a in picture.iter("{http://www.w3.org/2000/svg}a")]
-    assert sorted(links) == sorted(f'/see?it={node["_id"]}&"<x>\\N' for node in awkward["nodes"])
+    assert sorted(filter(None, links)) == sorted(f'/see?it={node["_id"]}&"<x>\\N' for node in awkward["nodes"])
 
 
 @pytest.mark.parametrize("case", ["lineage", "awkward"])
@@ -70,7 +70,7 @@ def test_a_box_stays_narrow_and_its_tooltip_says_all(store: Store) -> None:
     name = "train_and_record/manual__2026-11-23T09:03:06.540548+00:00/log_run/0"
     text = drawing.svg(store.lineage(store.write(stages.register_project(name)))).decode()
     assert "train_and_record/" in text
-    assert f"{name} (project/" in text.replace("&#45;", "-")
+    assert f"{name}&#10;project/" in text.replace("&#45;", "-")
     assert f">{name}<" not in text.replace("&#45;", "-")
 
 

@@ -429,15 +429,40 @@ def test_older_file_is_upgraded(tmp_path: Path) -> None:
     db = client(tmp_path / "new.db").db("_system")
     db.create_collection("c").insert({"_key": "a"})
     with sqlite3.connect(tmp_path / "new.db") as connection:
-        connection.execute("DROP TABLE users")
-        connection.execute("DROP TABLE counters")
+        for each in ("TRIGGER more", "TRIGGER fewer", "TABLE sizes", "TABLE users", "TABLE counters"):
+            connection.execute(f"DROP {each}")
         connection.execute("PRAGMA user_version = 1")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copy(tmp_path / "new.db", tmp_path / "old.db")
     again = client(tmp_path / "old.db").db("_system")
     assert again.collection("c").has("a")
+    assert again.collection("c").count() == 1
     assert again.users() == []
     assert again.create_collection("d", key_generator="autoincrement").insert({})["_key"] == "1"
+
+
+def test_size_of_a_collection_is_kept(tmp_path: Path) -> None:
+    """The number of documents is right after every kind of write, and after one that was rolled back."""
+    db = client(tmp_path / "x.db").db("_system")
+    collection = db.create_collection("c")
+    collection.add_index({"type": "persistent", "fields": ["a"], "unique": True})
+    collection.insert_many([{"_key": str(i), "a": i} for i in range(10)])
+    collection.insert({"_key": "0", "a": 0}, overwrite_mode="replace")
+    collection.insert({"_key": "1"}, overwrite_mode="ignore")
+    assert collection.insert_many([{"a": 3}, {"a": 11}])[1] is not None
+    collection.delete_many([{"_key": "2"}, {"_key": "none"}])
+    with pytest.raises(AQLQueryExecuteError):
+        db.aql.execute("FOR i IN 20..30 INSERT {a: i == 25 ? 1 : i} INTO c")
+    assert (collection.count(), len(list(collection.all()))) == (10, 10)
+    transaction = db.begin_transaction(write="c")
+    transaction.collection("c").insert({"a": 50})
+    assert (transaction.collection("c").count(), collection.count()) == (11, 10)
+    transaction.abort_transaction()
+    assert next(db.aql.execute("RETURN LENGTH(c)")) == 10
+    collection.truncate()
+    assert collection.count() == 0
+    db.delete_collection("c")
+    assert db.create_collection("c").count() == 0
 
 
 def test_full_disk_says_so(tmp_path: Path) -> None:

@@ -1,24 +1,14 @@
-"""MLflow as a source: a real server, and the answers that servers give.
-
-The real one is the program `mlflow` of the PATH, or the one that MLFLOW_PROGRAM names: MLflow and Airflow cannot be
-installed in one environment.
-"""
+"""MLflow as a source: a real server, and the answers that servers give."""
 
 import json
-import os
 import random
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from airflow_service import free_port
 from answering_server import Asked, answering
+from real_servers import log_run, mlflow, post
 
 from arangopipe_ops.integrations.mlflow import read
 from arangopipe_ops.integrations.source import Fault, Period, Row
@@ -86,49 +76,8 @@ def test_a_malformed_answer_is_an_error(status: int, body: str, says: str) -> No
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server on a data base of its own; its URL."""
-    program = os.environ.get("MLFLOW_PROGRAM") or shutil.which("mlflow")
-    if program is None:
-        pytest.skip("there is no mlflow; install it in an environment of its own and name it by MLFLOW_PROGRAM")
-    folder: Path = tmp_path_factory.mktemp("mlflow")
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [program, "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    command += ["--port", url.rpartition(":")[2], "--default-artifact-root", str(folder), "--workers", "1"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(600):
-            try:
-                if requests.get(f"{url}/health", timeout=1).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.1)
-        else:
-            raise TimeoutError((folder / "log").read_text())
+    with mlflow(tmp_path_factory.mktemp("mlflow")) as url:
         yield url
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
-
-
-def post(url: str, path: str, **sent: Any) -> Any:
-    answer = requests.post(f"{url}/api/2.0/mlflow/{path}", json=sent, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
-
-
-def evaluate(url: str, experiment: str, deployment: str, start: int, status: str = "FINISHED", **told: Any) -> None:
-    """Log a run that evaluated a deployment, with every metric logged twice."""
-    pairs = {"deployment": deployment, **told.pop("tags", {})}
-    tags = [{"key": name, "value": value} for name, value in pairs.items()]
-    made = post(url, "runs/create", experiment_id=experiment, start_time=start, tags=tags)["run"]["info"]["run_id"]
-    metrics = [
-        {"key": name, "value": logged, "timestamp": start + step, "step": step}
-        for name, value in told.items()
-        for step, logged in enumerate((0.123, value))
-    ]
-    post(url, "runs/log-batch", run_id=made, metrics=metrics)
-    post(url, "runs/update", run_id=made, status=status, end_time=start + 1000)
 
 
 @pytest.mark.slow
@@ -140,9 +89,9 @@ def test_figures_are_those_of_the_runs(server: str) -> None:
         for day in DAYS[1:3]:
             right = [random_.random() < 0.8 for _ in range(50)]
             expected[name, day] = {"accuracy": sum(right) / 50, "n": 50.0}
-            evaluate(server, experiment, name, milliseconds(day, 0), accuracy=0.5, n=1)
-            evaluate(server, experiment, name, milliseconds(day, 0.999), accuracy=sum(right) / 50, n=50)
-            evaluate(server, experiment, name, milliseconds(day, 0.9995), status="FAILED", accuracy=0, n=0)
+            log_run(server, experiment, name, milliseconds(day, 0), accuracy=0.5, n=1)
+            log_run(server, experiment, name, milliseconds(day, 0.999), accuracy=sum(right) / 50, n=50)
+            log_run(server, experiment, name, milliseconds(day, 0.9995), status="FAILED", accuracy=0, n=0)
     found = list(read([*DAYS], NAMES, url=server, experiments=["serving"]))
     assert {(row.deployment, row.period): row.metrics for row in found if isinstance(row, Row)} == expected
     later = [Period(day.start + timedelta(days=365), day.end + timedelta(days=365)) for day in DAYS]
@@ -154,7 +103,20 @@ def test_the_period_may_be_a_tag(server: str) -> None:
     """A run that evaluates a past day says by a tag which it was."""
     experiment = post(server, "experiments/create", name="late")["experiment_id"]
     told = {"day": "2026-03-28T00:00:00+01:00"}
-    evaluate(server, experiment, "wine", milliseconds(DAYS[3]), tags=told, accuracy=0.25)
+    log_run(server, experiment, "wine", milliseconds(DAYS[3]), tags=told, accuracy=0.25)
     [row] = read(DAYS, NAMES, url=server, experiments=["late"], period_tag="day")
     assert row == Row("wine", DAYS[1], {"accuracy": 0.25}, [])
     assert not isinstance(row, Fault)
+
+
+@pytest.mark.slow
+def test_what_is_no_number(server: str) -> None:
+    """NaN is NaN, infinity, of which MLflow makes a number, is infinity again, and nought is nought."""
+    experiment = post(server, "experiments/create", name="odd")["experiment_id"]
+    values = {"nan": "NaN", "inf": "Infinity", "less": "-Infinity", "nought": 0.0}
+    log_run(server, experiment, "wine", milliseconds(DAYS[0]), **values)
+    [row] = read(DAYS, NAMES, url=server, experiments=["odd"])
+    assert isinstance(row, Row)
+    assert {name: str(value) for name, value in row.metrics.items()} == {
+        "nan": "nan", "inf": "inf", "less": "-inf", "nought": "0.0"
+    }  # fmt: skip

@@ -21,9 +21,11 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.pages.rendering import NAVIGATION
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
 TOKEN = "the token"
+OUR_SCRIPT = re.compile(r'<script src="/static/[a-z]+\.js\?[\d.]+"( defer)?></script>')
 MARKUP = "<script>alert('x')</script> & \"<b>\" {{ 7 * 7 }}"
 
 
@@ -275,6 +277,8 @@ def paths(browser: Browser) -> list[str]:
         f"/nodes/{data}/lineage.svg",
         f"/nodes/{data}/lineage.dot",
         f"/nodes/{data}/lineage.mmd",
+        f"/nodes/{data}/impact",
+        f"/nodes/{data}/linked?edge=run_datasets&outward=false",
         f"/projects/{project.partition('/')[2]}",
     ]
 
@@ -295,7 +299,7 @@ def test_stored_markup_is_text(ann: Browser) -> None:
     for path in paths(ann):
         answer = ann.client.get(path)
         if "html" in answer.headers["content-type"] or "svg" in answer.headers["content-type"]:
-            assert "<script" not in answer.text, path
+            assert "<script>" not in answer.text, path
             assert "<b>&" not in answer.text
             assert "49" not in re.sub(r'"[^"]*"', "", answer.text.partition("<h1>")[2].partition("</h1>")[0])
     page = ann.get(f"/nodes/{id_of(ann, MARKUP, 'Dataset')}")
@@ -303,11 +307,12 @@ def test_stored_markup_is_text(ann: Browser) -> None:
 
 
 def test_pages_hold_no_script_and_nothing_from_elsewhere(ann: Browser) -> None:
-    """No page has a script or a style inside, or an address of another site."""
+    """No page has a script or a style inside, or an address of another site; scripts are files of ours."""
     for path in paths(ann):
         answer = ann.client.get(path)
         if "text/html" in answer.headers["content-type"]:
-            assert not re.search(r"<(script|style|iframe)|\sstyle=|\son\w+=", answer.text)
+            assert not re.search(r"<(style|iframe|object|embed)\b|\sstyle=|\son\w+=|javascript:", answer.text)
+            assert "<script" not in OUR_SCRIPT.sub("", answer.text)
             assert not [link for link in links(answer.text) if not link.startswith(("/", "#"))]
             assert not re.search(r"(src|href|action)=\"?(https?:)?//", answer.text)
     assert ann.client.get("/static/style.css").headers["content-type"].startswith("text/css")
@@ -322,6 +327,16 @@ def test_every_link_leads_somewhere(ann: Browser) -> None:
             seen |= {link for link in links(answer.text) if link.startswith("/")}
     assert len(seen) > 30
     assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
+
+
+def test_every_page_leads_to_the_others_and_says_where_one_is(ann: Browser) -> None:
+    """The navigation is the same on every page, and marks the one that is shown."""
+    for path, label in NAVIGATION:
+        page = ann.get(path)
+        navigation = page[page.index('<nav aria-label="Main">') : page.index("</nav>")]
+        assert re.findall(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>', navigation) == [(path, label)]
+        assert {other for other, _ in NAVIGATION} <= set(links(page))
+    assert "aria-current" not in ann.get("/nothing", 404)
 
 
 def test_what_is_not_there(ann: Browser) -> None:
@@ -355,6 +370,11 @@ def test_an_empty_graph_says_what_to_do(empty: Browser) -> None:
         ("tag=silver", 0),
         ("kind=Dataset&name=wine", 5),
         ("kind=Dataset&name=ine", 0),
+        ("name=wine", 6),
+        ("where=uri%5E%3Ds3://", 5),
+        ("name=wine data&where=version%3E%3D%222%22%0Aversion%3C%224%22", 2),
+        ("kind=Run&where=status%3Dcompleted", 1),
+        ("where=f1%3E0.9", 1),
         ("since=2020-01-01&kind=Project", 1),
         ("since=2999-01-01", 0),
         ("until=2020-01-01", 0),
@@ -403,7 +423,7 @@ def test_all_columns(ann: Browser) -> None:
     [
         ("since=yesterday", "since"),
         ("kind=Nothing", "is not one of"),
-        ("name=x", "choose a kind"),
+        ("where=.rows%3E1", "is not the name of an attribute"),
         ("cursor=x", "cursor"),
     ],
 )
@@ -412,6 +432,28 @@ def test_a_search_that_cannot_be(ann: Browser, query: str, says: str) -> None:
     page = ann.get(f"/search?{query}", 422)
     assert says in page
     assert '<form class="filters"' in page
+
+
+def test_what_was_not_looked_at_is_said(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a search looks at the newest nodes alone, links lead to those before, until all were looked at."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.search.WITHIN_KIND", 2)
+    monkeypatch.setattr("arangopipe_ops.web.pages.search.WITHIN_ALL", 2)
+    address, seen = "/search?where=version%3C%224%22%0Auri%5E%3Ds3", set[str]()
+    while address:
+        page = ann.get(address)
+        seen |= set(re.findall(r"</a> <span class=\"faint\">version (\d)", page))
+        [address] = map(unescape, re.findall(r'href="([^"]+)">Dataset before', page) or [""])
+        assert ("were looked at of each kind" in page) is bool(address)
+    assert seen == {"1", "2", "3"}
+
+
+def test_nodes_to_keep(ann: Browser) -> None:
+    """The JSON has all that is found, as it is stored, with its kind."""
+    answer = ann.client.get("/search.json?kind=Dataset&limit=1&text=gold")
+    assert "attachment" in answer.headers["content-disposition"]
+    store = ann.access.store(TOKEN)
+    assert answer.json() == [{**store.get(node["_id"]), "_kind": "Dataset"} for node in answer.json()]
+    assert len(answer.json()) == 5
 
 
 def test_a_table_to_keep(ann: Browser) -> None:
@@ -428,7 +470,7 @@ def test_a_table_to_keep(ann: Browser) -> None:
     ]
 
 
-# a node, its lineage, its project
+# a node, its project
 
 
 def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
@@ -444,6 +486,19 @@ def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
     assert re.search(r"<b>created</b>", project)
     assert "<ins>" in project
     assert f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}" in links(project)
+
+
+def test_large_values_are_cut(ann: Browser) -> None:
+    """Of a value with many entries some are shown, a long text is folded, and a long document is a file."""
+    summary = {f"column {i:04}": {"mean": i} for i in range(3000)}
+    wide = stages.register_dataset("wide", summary=summary, series=list(range(5000)), query="SELECT " + "x, " * 1000)
+    page = ann.get(f"/nodes/{ann.access.store(TOKEN).write(wide)['_id']}")
+    assert "column 0099" in page
+    assert "column 0100" not in page
+    assert "and 2,900 more, which the JSON has" in page
+    assert "and 4,900 more, which the JSON has" in page
+    assert re.search(r"<details><summary>SELECT [x, ]{93}…</summary>SELECT", page)
+    assert "The document is long" in page
 
 
 def test_what_another_program_wrote(ann: Browser) -> None:
@@ -477,50 +532,27 @@ def test_a_node_as_it_is_stored(ann: Browser) -> None:
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_a_lineage_is_drawn_with_links(ann: Browser) -> None:
-    """Each box leads to the lineage of its node, in the same direction and depth."""
-    pytest.importorskip("pygraphviz")
-    data, run = id_of(ann, MARKUP, "Dataset"), id_of(ann, "r1", "Run")
-    page = ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=2")
-    picture = page[page.index("<svg") : page.index("</svg>")]
-    assert f"/nodes/{run}/lineage?direction=downstream&depth=2" in links(picture)
-    assert "&lt;script&gt;" in picture
-    assert "r1" in ann.get(next(link for link in links(picture) if run in link))
-    assert f"/nodes/{run}/lineage" not in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert "Try both ways" in ann.get(f"/nodes/{data}/lineage?direction=upstream")
-    assert id_of(ann, "d1", "Deployment") not in ann.get(f"/nodes/{data}/lineage?direction=downstream&depth=1")
-
-
-def test_a_lineage_too_large_to_draw_is_a_list(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More nodes than a picture shows are listed, with what to do about it."""
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.DRAWN", 3)
-    data = id_of(ann, MARKUP, "Dataset")
-    page = ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in page
-    assert "<svg" not in page
-    assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in page
-    monkeypatch.setattr("arangopipe_ops.web.pages.nodes.LISTED", 2)
-    rest = int(re.findall(r"<span>(\d+) nodes</span>", page)[0]) - 2
-    assert f"and {rest} more, farther away" in ann.get(f"/nodes/{data}/lineage")
-    assert "Lower the depth" in ann.get(f"/nodes/{data}/lineage.svg", 422)
-
-
-@pytest.mark.parametrize(("ending", "begins"), [("svg", "<?xml"), ("dot", "digraph"), ("mmd", "flowchart LR")])
-def test_a_lineage_to_keep(ann: Browser, ending: str, begins: str) -> None:
-    """A lineage is exported in each form, of the direction and depth that are shown."""
-    data = id_of(ann, MARKUP, "Dataset")
-    text = ann.get(f"/nodes/{data}/lineage.{ending}?direction=downstream&depth=1")
-    assert text.startswith(begins)
-    assert "r1" in text
-    assert "d1" not in re.sub(r"[0-9a-f]{8,}", "", text)
-    assert "There is no png" in ann.get(f"/nodes/{data}/lineage.png", 404)
+def test_the_list_of_projects(ann: Browser) -> None:
+    """Each project is there with its models, its last run and what is active, and is found by its name."""
+    page = ann.get("/projects")
+    row = page[page.index("<tbody>") : page.index("</tbody>")]
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(row)
+    assert '<td class="number">1</td>' in row
+    assert row.count("<time") == 2
+    assert "wine" in ann.get("/projects?name=wi&sort=name")
+    assert "No project is called like that" in ann.get("/projects?name=x")
 
 
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
-    """Counts, newest runs with what was measured, and what is live."""
+    """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
     assert re.search(r"<b>1</b> models", page)
     assert "f1 0.9375" in page
-    assert f"/nodes/{id_of(ann, 'd1', 'Deployment')}" in links(page)
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
     assert "classification" in page
+    assert "best is" in page.lower()
+    assert page.count('<figure class="chart">') >= 3
+    assert ">r1<" in ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=f1&goal=min")
+    none = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=recall")
+    assert "None of these runs has a figure called recall" in none

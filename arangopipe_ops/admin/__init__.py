@@ -7,24 +7,50 @@ from arangopipe_ops.admin.database import User, plan_database, provision_databas
 from arangopipe_ops.admin.doctor import Finding, access, doctor
 from arangopipe_ops.admin.extension import extend, extension, withdraw
 from arangopipe_ops.admin.provisioning import Difference, definition, plan, provision
-from arangopipe_ops.admin.repair import repair
-from arangopipe_ops.admin.retention import Retention, retention
+from arangopipe_ops.admin.repair import REPAIRS, repair
+from arangopipe_ops.admin.retention import Retention, kept_for, retention
+from arangopipe_ops.admin.users import (
+    GRANTED,
+    KnownUser,
+    Permissions,
+    Rights,
+    change_password,
+    create_user,
+    grant,
+    permissions,
+    remove_user,
+    rights,
+    users,
+)
 
 __all__ = [
+    "GRANTED",
+    "REPAIRS",
     "Difference",
     "Finding",
+    "KnownUser",
+    "Permissions",
     "Retention",
+    "Rights",
     "User",
     "access",
+    "change_password",
+    "create_user",
     "definition",
     "doctor",
     "extend",
     "extension",
+    "grant",
+    "kept_for",
+    "permissions",
     "plan",
     "plan_database",
     "provision",
     "provision_database",
+    "remove_user",
     "repair",
     "retention",
+    "rights",
+    "users",
     "withdraw",
 ]

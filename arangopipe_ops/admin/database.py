@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from arangopipe_ops.admin.provisioning import Difference
-from arangopipe_ops.errors import ArangopipeError, Invalid, Unavailable, from_response
+from arangopipe_ops.errors import ArangopipeError, Invalid, Unauthorized, Unavailable, from_response
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -19,7 +19,8 @@ ROLES: dict[str, tuple[str, str]] = {"owner": ("rw", "rw"), "writer": ("ro", "rw
 
 _SHARDING: dict[str, str] = {"oneshard": "single", "sharded": "flexible"}
 _DUPLICATE_NAME, _DUPLICATE_USER, _UNKNOWN_USER = 1207, 1702, 1703
-_NO_LEVELS = {"none", "undefined"}
+NO_ACCESS = ("none", "none")
+_NO_LEVELS = {None, "none", "undefined"}
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def provision_database(
     for each in todo:
         if each.what == "database":
             create = partial(system.create_database, name, None, replication_factor, write_concern, _SHARDING[sharding])
-            _quietly(create, _DUPLICATE_NAME)
+            quietly(create, _DUPLICATE_NAME)
     passwords = {user.name: user.password for user in users}
     for each in todo:
         if each.what == "user":
-            _quietly(partial(system.create_user, each.name, passwords[each.name], active=True), _DUPLICATE_USER)
+            quietly(partial(system.create_user, each.name, passwords[each.name], active=True), _DUPLICATE_USER)
         if each.what == "right":
-            _quietly(partial(system.update_permission, **each.wanted))
+            quietly(partial(system.update_permission, **each.wanted))
     return bool(todo)
 
 
@@ -99,7 +100,7 @@ def _check(users: Sequence[User], sharding: str, replication_factor: int | None,
 
 
 def _differences(system: "StandardDatabase", name: str, users: Sequence[User], sharding: Sharding) -> list[Difference]:
-    databases = _quietly(system.databases)
+    databases = quietly(system.databases)
     differences = []
     if name not in databases:
         differences.append(Difference("database", name, "missing", "create", f"sharding: {sharding}"))
@@ -110,7 +111,7 @@ def _differences(system: "StandardDatabase", name: str, users: Sequence[User], s
 
 def _rights(system: "StandardDatabase", name: str, user: User) -> Iterator[Difference]:
     level, documents = ROLES[user.role]
-    granted = _quietly(partial(system.permissions, user.name), _UNKNOWN_USER)
+    granted = quietly(partial(system.permissions, user.name), _UNKNOWN_USER)
     if granted is None:
         yield Difference("user", user.name, "missing", "create", f"{user.role} of {name}")
     own = (granted or {}).get(name, {})
@@ -123,20 +124,22 @@ def _rights(system: "StandardDatabase", name: str, user: User) -> Iterator[Diffe
             grant = {"username": user.name, "permission": needed, "database": name, "collection": collection}
             yield Difference("right", user.name, "missing", "create", f"{needed} on {where}", wanted=grant)
     for other, rights in sorted((granted or {}).items()):
-        if other != name and rights.get("permission") not in {None, *_NO_LEVELS}:
+        if other != name and rights.get("permission") not in _NO_LEVELS:
             yield Difference("right", user.name, "extra", "nothing", f"has {rights['permission']} on {other} as well")
 
 
-def _quietly(call: Callable[[], Any], unless: int | None = None) -> Any:
+def quietly(call: Callable[[], Any], unless: int | None = None) -> Any:
     """Return what a call of the driver returns, None if it fails for a reason that is none.
 
     The driver's exceptions hold the request with its password, so ours stand alone, without a cause.
     """
-    from arango.exceptions import ArangoClientError, ArangoServerError
+    from arango.exceptions import ArangoClientError, ArangoServerError, JWTExpiredError, JWTRefreshError
 
     problem: ArangopipeError
     try:
         return call()
+    except (JWTExpiredError, JWTRefreshError):
+        problem = Unauthorized("The token is not good (any more). Sign in again.")
     except ArangoServerError as error:
         if error.error_code == unless:
             return None

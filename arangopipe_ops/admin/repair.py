@@ -58,8 +58,8 @@ def repair(
     `active-slots` follow the status; `stale-runs` are marked as failed; `extension` is the last one that could be
     read. It may run again and at any time. Raises Invalid for another name, and Conflict.
     """
-    if fault not in _REPAIRS:
-        raise Invalid("fault", f"{fault!r} is not one of {', '.join(_REPAIRS)}")
+    if fault not in REPAIRS:
+        raise Invalid("fault", f"{fault!r} is not one of {', '.join(REPAIRS)}")
     with driver_errors():
         if fault == "extension":
             return _restore_extension(db)
@@ -67,7 +67,7 @@ def repair(
         scan = Scan(schema, frozenset(collections_of(db)), stale_days, time.time(), progress)
         done: list[str] = []
         for collection, faults in _grouped(scan.faults(db, frozenset({fault}))):
-            done += _REPAIRS[fault](db, schema, collection, faults)
+            done += REPAIRS[fault](db, schema, collection, faults)
         return done
 
 
@@ -124,7 +124,7 @@ def _ended(schema: Schema, collection: str, run: Document) -> Document:
     return _redigested(schema, collection, {**run, "status": "failed", "error": "its end was never recorded"})
 
 
-_REPAIRS: dict[str, _Repair] = {
+REPAIRS: dict[str, _Repair] = {
     "dangling-edges": _remove_edges,
     "wrong-ends": _remove_edges,
     "ownerless-facts": _delete,
@@ -133,6 +133,7 @@ _REPAIRS: dict[str, _Repair] = {
     "stale-runs": _rewrite(_ended),
     "extension": lambda db, schema, collection, faults: _restore_extension(db),
 }
+"""What cures a fault, by the name of its finding."""
 
 
 def _restore_extension(db: "StandardDatabase") -> list[str]:

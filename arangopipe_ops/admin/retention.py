@@ -52,9 +52,18 @@ def retention(db: "StandardDatabase", days: float | None, *, dry_run: bool = Fal
     return Retention(days=days, over=over)
 
 
+def days_of(text: str) -> float | None:
+    """Return a number of days as people write it, None for `off`. Raises Invalid."""
+    try:
+        return None if text == "off" else float(text)
+    except ValueError:
+        raise Invalid("days", f"{text!r} is not a number of days; or say off") from None
+
+
 def kept_for(db: "StandardDatabase") -> dict[str, float | None]:
-    """Return for how many days each of the two collections keeps what it holds. Raises the driver's errors."""
-    found = {collection: _ttl(db, collection) for collection in COLLECTIONS}
+    """Return for how many days each of the two collections keeps what it holds, None: forever."""
+    with driver_errors():
+        found = {collection: _ttl(db, collection) for collection in COLLECTIONS}
     return {name: index["expiry_time"] / _DAY if index else None for name, index in found.items()}
 
 

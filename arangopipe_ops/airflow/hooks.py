@@ -61,6 +61,10 @@ class ArangopipeHook(BaseHook):
         """Return what `get_conn` returns, for code in an event loop."""
         return self._opened(await self._aconnection())
 
+    def target(self) -> tuple[str, float]:
+        """Return the URL that `get_conn` opens, with its password, and the seconds until a request is given up."""
+        return self._target(self._connection())
+
     def store(self, context: "Context") -> "Store":
         """Return the metadata graph; what is written to it tells which task instance wrote it."""
         from arangopipe_ops.store import Store  # what tasks need is not loaded by whoever parses a DAG
@@ -123,19 +127,26 @@ class ArangopipeHook(BaseHook):
 
     def _opened(self, connection: Connection | None) -> Any:
         """Return the database of a connection; of none, that of the environment."""
-        from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, connect, describe  # they import the driver
+        from arangopipe_ops.connection import connect, describe  # it imports the driver
+
+        url, timeout = self._target(connection)
+        db = connect(url, timeout=timeout)
+        if connection is None:
+            self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
+        return db
+
+    def _target(self, connection: Connection | None) -> tuple[str, float]:
+        from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE  # it imports the driver
 
         if connection is not None:
-            return connect(connection_url(connection), timeout=_timeout(connection) or DEFAULT_TIMEOUT)
+            return connection_url(connection), _timeout(connection) or DEFAULT_TIMEOUT
         if not os.environ.get(URL_VARIABLE):
             # Airflow says "not defined" also when it failed to look: a file is no place to guess then.
             raise Misconfigured(
                 f"the connection {self.arangopipe_conn_id} is not defined; define it, or set {URL_VARIABLE} where "
                 "tasks run, for example to embedded:///path/to/graph.db."
             )
-        db = connect()
-        self.log.info("No connection %s is defined; using %s", self.arangopipe_conn_id, describe(db))
-        return db
+        return os.environ[URL_VARIABLE], DEFAULT_TIMEOUT
 
 
 def connection_url(connection: Connection) -> str:

@@ -1,11 +1,11 @@
-"""Links from a task instance in Airflow's pages to what it wrote.
+"""Links from a task instance in Airflow's pages to what it wrote, and what they lead to.
 
 Airflow asks for them in the worker when the task ends, so they cost nobody a look-up later.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from airflow.sdk import BaseOperatorLink
 
@@ -33,7 +33,7 @@ class ArangopipeNodeLink(BaseOperatorLink):
         return "Node"
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
-        return _page("nodes", ti_key)
+        return _page(ti_key)
 
 
 class ArangopipeLineageLink(BaseOperatorLink):
@@ -44,10 +44,10 @@ class ArangopipeLineageLink(BaseOperatorLink):
         return "Lineage"
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
-        return _page("lineage", ti_key)
+        return _page(ti_key, "/lineage")
 
 
-def _page(page: str, ti: Any) -> str:
+def _page(ti: Any, of_node: str = "") -> str:
     """Return a page of the Ref that a task instance returned; a task that wrote none has no link.
 
     What Airflow calls a key is the running task instance. Asked for no map index, it would answer a list of what all
@@ -56,4 +56,26 @@ def _page(page: str, ti: Any) -> str:
     ref = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
     if not isinstance(ref, Mapping) or "_id" not in ref:
         return ""
-    return f"{pages_url()}/{page}/{quote(str(ref['_id']))}"
+    return f"{pages_url()}/nodes/{quote(str(ref['_id']))}{of_node}"
+
+
+def linked(provenance: Mapping[str, Any], limit: int) -> list[str]:
+    """Return the `_id`s of the nodes that the links of a DAG run's tasks, or of one, lead to, the newest first.
+
+    The links are in Airflow's own database. Tasks that found their node registered already have them as well.
+    """
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    links = XComModel.get_many(
+        key=ArangopipeNodeLink().xcom_key,
+        dag_ids=provenance["dag_id"],
+        run_id=provenance["run_id"],
+        task_ids=provenance.get("task_id"),
+        map_indexes=provenance.get("map_index"),
+        limit=limit,
+    )
+    with create_session() as session:
+        urls = [str(XComModel.deserialize_value(link)) for link in session.scalars(links)]
+    ids = (unquote(url.partition("/nodes/")[2]) for url in urls)
+    return list(dict.fromkeys(filter(None, ids)))

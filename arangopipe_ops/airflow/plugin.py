@@ -1,10 +1,11 @@
-"""The plugin: pages with the lineage of a DAG run, a task and a node, inside of Airflow's API server.
+"""The plugin: the web application inside Airflow's API server, with tabs for what a DAG run and a task wrote.
 
 Airflow imports this in every process and for every task, so the pages are imported when somebody asks for the first.
 """
 
 import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.sdk.plugins_manager import AirflowPlugin
 
@@ -20,7 +21,12 @@ class Pages:
         self._lock = threading.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._made()(scope, receive, send)
+        try:
+            app = self._made()
+        except ImportError as error:
+            await _unavailable(f"These pages need {error.name or error}: {_CURE}", send)
+            return
+        await app(scope, receive, send)
 
     def _made(self) -> Any:
         with self._lock:
@@ -31,9 +37,21 @@ class Pages:
         return self._app
 
 
+_CURE = "pip install 'arangopipe-ops[web]' where Airflow's API server runs, and start it again."
+
+
+async def _unavailable(text: str, send: Any) -> None:
+    """Answer without a web framework, which may be what is missing."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
 def _view(name: str, destination: str, path: str) -> dict[str, str]:
+    """Return a view of a page, whose address begins as Airflow's own do."""
+    root = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
     route = f"arangopipe-{destination.replace('_', '-')}"
-    return {"name": name, "href": f"{PREFIX}{path}", "destination": destination, "url_route": route}
+    return {"name": name, "href": f"{root}{PREFIX}{path}", "destination": destination, "url_route": route}
 
 
 def _listeners() -> list[Any]:

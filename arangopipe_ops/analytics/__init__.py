@@ -2,10 +2,12 @@
 
 from arangopipe_ops.analytics.demo import DemoRun, DemoTask, demo_runs, demo_serving, demo_stages
 from arangopipe_ops.analytics.gate import Verdict, gate
+from arangopipe_ops.analytics.names import choices
 from arangopipe_ops.analytics.performance import best_run, model_at, serving, serving_drift
 from arangopipe_ops.analytics.policy import Active, Candidate, Deployed, Policy, Selection, deploy, select_model
-from arangopipe_ops.analytics.projects import live, recent_runs, summary
+from arangopipe_ops.analytics.projects import live, summary
 from arangopipe_ops.analytics.questions import QUESTIONS
+from arangopipe_ops.analytics.runs import RunTable, curves, run_table
 from arangopipe_ops.analytics.tasks import (
     attribute_gain,
     datasets_used,
@@ -23,10 +25,13 @@ __all__ = [
     "DemoTask",
     "Deployed",
     "Policy",
+    "RunTable",
     "Selection",
     "Verdict",
     "attribute_gain",
     "best_run",
+    "choices",
+    "curves",
     "datasets_used",
     "demo_runs",
     "demo_serving",
@@ -36,7 +41,7 @@ __all__ = [
     "influence",
     "live",
     "model_at",
-    "recent_runs",
+    "run_table",
     "select_model",
     "selections",
     "serving",

@@ -1,11 +1,13 @@
 """What the collection of serving performance asks of the graph: which deployments serve, and what of it is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from statistics import median_low
 from typing import NamedTuple
 
 from arangopipe_ops.analytics.alerts import task_of
 from arangopipe_ops.errors import Invalid, NotFound
-from arangopipe_ops.model import Document, canonical
+from arangopipe_ops.model import Document, canonical, moment
 from arangopipe_ops.store import Store
 from arangopipe_ops.store.search import Where, attribute, filters
 
@@ -97,6 +99,45 @@ def covered(
     binds = {"keys": list(keys), "since": since, "until": until, "source": source, "partly": partly}
     [found] = store.query(_COVERED, binds)
     return {(key, start, end) for key, periods in found for start, end in periods}
+
+
+class Hole(NamedTuple):
+    """A stretch of which nothing, or not all, is known, and how many periods of the usual length it has room for."""
+
+    start: str
+    end: str
+    periods: int
+
+
+def holes(known: Iterable[tuple[str, str]], begin: str, end: str) -> list[Hole]:
+    """Return what is not known between two times, by the starts and ends of the periods that are.
+
+    How long a period usually is, the known ones tell: without any there is no hole. What is too short for one at the
+    beginning or the end, where a period may not have begun or ended, is none. All times are UTC, as texts.
+    """
+    spans = sorted(span for each in known if (span := _span(*each)) is not None)
+    if not spans:
+        return []
+    usual = median_low(over - start for start, over in spans)
+    first = reached = spans[0][0]
+    between = [(first - (first - datetime.fromisoformat(begin)) // usual * usual, first)]
+    for start, over in spans:
+        between.append((reached, start))
+        reached = max(reached, over)
+    between.append((reached, reached + (datetime.fromisoformat(end) - reached) // usual * usual))
+    return [
+        Hole(moment(start, "begin"), moment(over, "end"), max(1, round((over - start) / usual)))
+        for start, over in between
+        if over > start
+    ]
+
+
+def _span(start: str, end: str) -> tuple[datetime, datetime] | None:
+    """Return the times of a period, None where another program wrote something else."""
+    try:
+        return datetime.fromisoformat(moment(start, "start")), datetime.fromisoformat(moment(end, "end"))
+    except Invalid:
+        return None
 
 
 class Lack(NamedTuple):

@@ -1,7 +1,7 @@
 """Questions about how well models do: in development, at a past time, and in production."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from arangopipe_ops import model as graph
 from arangopipe_ops.analytics.statements import (
@@ -218,7 +218,9 @@ def _deployments(project: str | None, deployment: str | None, binds: Document) -
     return _CHOSEN[""], ""
 
 
-BUCKETS: dict[str | None, str] = {
+Every = Literal["hour", "day", "week", "month", "year"]
+
+BUCKETS: dict[Every | None, str] = {
     None: "s.at",
     "hour": 'CONCAT(LEFT(s.at, 13), ":00:00.000Z")',
     "day": "LEFT(s.at, 10)",
@@ -263,7 +265,7 @@ def serving(
     project: str | None = None,
     since: str | datetime | None = None,
     until: str | datetime | None = None,
-    every: str | None = None,
+    every: Every | None = None,
     points: int | None = None,
     source: str | None = None,
     percentiles: str = "50,95",

@@ -1,12 +1,13 @@
 """Questions about whole projects: what there is in one, and what was live."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypedDict
 
 from arangopipe_ops import model
 from arangopipe_ops.analytics.statements import (
     AT,
     DEPLOYED,
-    METRICS,
     PROJECT_OF,
     PROMOTED,
     READ,
@@ -63,37 +64,108 @@ def summary(store: Store, project: str) -> Document:
     return dict(ask(store, text, bound("Project", "owner", project), Project=project))
 
 
-_RECENT = """WITH project, models, run, devperf
+_GLANCE = """WITH project, models, run, deployment
 {known}
 LET p = FIRST(owner)
-RETURN {{found: {{Project: p != null}}, answer: (FOR x IN project_models FILTER x._from == p._id
-  LET m = DOCUMENT(x._to) FILTER m != null{runs}
-      LET at = {at}
-      COLLECT id = r._id INTO found = {{r, m, at}}
-      LET row = FIRST(found)
-      SORT row.at DESC, id LIMIT @limit
-      LET r = row.r
-      LET perf = {metrics}
-      RETURN {{
-        id,
-        run_id: r.run_id,
-        status: r.status,
-        at: row.at,
-        model_id: row.m._id,
-        model: row.m.name,
-        model_version: row.m.version,
-        metrics: perf
-      }})}}"""
+LET made = (FOR x IN project_models FILTER x._from == p._id SORT x.created DESC LIMIT @most RETURN x._to)
+LET seen = (FOR id IN made LET m = DOCUMENT(id) FILTER m != null AND m.archived == null RETURN m)
+LET deployed = (FOR d IN deployment FILTER d.project IN [p._key, p._id, p.name] LIMIT @most RETURN d)
+LET originals = (FOR id IN UNIQUE(FLATTEN((FOR m IN made
+    RETURN (FOR x IN deployment_model FILTER x._to == m LIMIT @most RETURN x._from))))
+  LIMIT @most
+  LET d = DOCUMENT(id)
+  FILTER d != null AND d.project == null
+  RETURN d)
+LET deployments = APPEND(deployed, originals)[* FILTER CURRENT.archived == null]
+RETURN {{found: {{Project: p != null}}, answer: {{
+  project: p,
+  models: COUNT_DISTINCT(seen[*].name),
+  versions: LENGTH(FOR x IN project_models FILTER x._from == p._id LIMIT @counted RETURN 1),
+  tasks: SORTED_UNIQUE(seen[* FILTER CURRENT.task != null RETURN CURRENT.task]),
+  techniques: (FOR m IN seen
+    COLLECT technique = NOT_NULL(m.technique, m.type) WITH COUNT INTO n
+    FILTER technique != null
+    SORT n DESC, technique
+    RETURN [technique, n]),
+  runs: SUM(FOR id IN made RETURN LENGTH(FOR x IN run_models FILTER x._from == id LIMIT @counted RETURN 1)),
+  deployments: (FOR d IN deployments
+    COLLECT status = NOT_NULL(d.status, "active") WITH COUNT INTO n
+    RETURN [status, n]),
+  active: (FOR d IN deployments FILTER NOT_NULL(d.status, "active") == "active" SORT d.environment, d.tag RETURN d._id)
+}}}}"""
+
+LOOKED, COUNTED = 200, 100_000
+"""Of so many models and deployments the details are looked at; so many models and runs are counted."""
 
 
-def recent_runs(store: Store, project: str, limit: int = 20) -> list[Document]:
-    """Return the newest runs of a project's models: `id`, `run_id`, `status`, `at`, the model, and what was measured.
+class Glance(TypedDict):
+    """What there is in a project, as far as it costs little.
 
-    Raises NotFound.
+    `models` by name, `tasks`, `techniques` with how many models use them, and `runs` (archived ones among them) are
+    those of the newest `LOOKED` versions. `versions`, and the runs of each, are counted to `COUNTED`, and are one more
+    if there are more. `deployments` are counted by status, and `active` has the `_id`s of those that are, of `LOOKED`
+    at most.
     """
-    known = named("Project", "owner")
-    text = _RECENT.format(known=known, runs=RUNS, at=AT, metrics=METRICS)
-    return list(ask(store, text, bound("Project", "owner", project) | {"limit": limit}, Project=project))
+
+    project: Document
+    models: int
+    versions: int
+    tasks: list[str]
+    techniques: dict[str, int]
+    runs: int
+    deployments: dict[str, int]
+    active: list[str]
+
+
+def glance(store: Store, project: str) -> Glance:
+    """Return what there is in a project, for a cost that does not grow with it. One request. Raises NotFound."""
+    binds = bound("Project", "owner", project) | {"most": LOOKED, "counted": COUNTED + 1}
+    found: Glance = ask(store, _GLANCE.format(known=named("Project", "owner")), binds, Project=project)
+    return {**found, "techniques": dict(found["techniques"]), "deployments": dict(found["deployments"])}
+
+
+_SEEN = """WITH project, run
+FOR id IN @ids
+  LET p = DOCUMENT(id)
+  FILTER p != null
+  LET made = (FOR x IN project_models FILTER x._from == id SORT x.created DESC LIMIT @most RETURN x._to)
+  RETURN [id, {
+    models: LENGTH(FOR x IN project_models FILTER x._from == id LIMIT @counted RETURN 1),
+    last_run: MAX(FOR m IN made
+      RETURN FIRST(FOR e IN run_models FILTER e._from == m SORT e.created DESC LIMIT 1 RETURN e.created)),
+    active: (FOR d IN deployment FILTER d.project IN [p._key, p._id, p.name] AND d.status == "active"
+      SORT d.tag LIMIT @most RETURN KEEP(d, "_id", "tag"))
+  }]"""
+_NEWEST_MODELS = 20
+
+
+def activity(store: Store, ids: Sequence[str]) -> dict[str, Document]:
+    """Return by `_id` what goes on in projects. One request.
+
+    `models`: how many versions, counted to `LOOKED` and one more if there are more; `last_run`: when a run of one of
+    the newest models was registered last, UTC, or null; `active`: deployments, as references.
+    """
+    return dict(store.query(_SEEN, {"ids": list(ids), "most": _NEWEST_MODELS, "counted": LOOKED + 1}))
+
+
+_INPUTS = """WITH run, datasets, featuresets
+FOR id IN @runs
+  LET r = {{_id: id}}
+  FOR used IN UNION_DISTINCT({read}, (FOR x IN run_featuresets FILTER x._from == id RETURN x._to))
+  COLLECT node_id = used WITH COUNT INTO runs
+  LET node = DOCUMENT(node_id)
+  FILTER node != null
+  SORT runs DESC, node.name, node.version
+  LIMIT @limit
+  RETURN {{node, runs}}"""
+
+
+def inputs(store: Store, runs: Sequence[str], limit: int = 50) -> list[Document]:
+    """Return the data sets and feature sets that runs, by `_id`, read: each `node`, and how many of the `runs` did.
+
+    A data set counts if a run read it or a feature set that is made from it. The most read first. One request.
+    """
+    return store.query(_INPUTS.format(read=READ), {"runs": list(runs), "limit": limit})
 
 
 _LIVE = """WITH project, models, run, modelparams, deployment, @@audit

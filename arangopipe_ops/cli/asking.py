@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from arangopipe_ops.analytics import QUESTIONS, Policy, deploy, select_model
-from arangopipe_ops.cli.command import Command, as_json, conditions, function_arguments, given, reason, store_of
+from arangopipe_ops.cli.command import Command, as_json, function_arguments, given, reason, store_of
 from arangopipe_ops.cli.output import say, say_json, table
 from arangopipe_ops.errors import Invalid
+from arangopipe_ops.store.conditions import conditions
 
 _EXAMPLES: dict[str, str] = {
     "techniques": "--task 'churn prediction' --metric accuracy",

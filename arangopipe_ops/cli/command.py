@@ -3,7 +3,7 @@
 import argparse
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,6 +11,7 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import SCHEMA
 from arangopipe_ops.store import Store
+from arangopipe_ops.store.conditions import json_or_text
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def _reading(parameter: inspect.Parameter) -> dict[str, Any]:
     if parameter.name in _TIMES:
         return {"metavar": "TIME"}
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
-    if get_origin(annotation) is Literal:
-        return {"choices": get_args(annotation)}
+    chosen = next((kind for kind in (annotation, *kinds) if get_origin(kind) is Literal), None)
+    if chosen is not None:
+        return {"choices": get_args(chosen)}
     if kinds == [bool]:
         return {"action": argparse.BooleanOptionalAction}
     for plain, metavar in ((int, "N"), (float, "X"), (str, "TEXT")):
@@ -106,45 +108,3 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
             raise Invalid("", f"{text!r} is not NAME=VALUE")
         found[name] = json_or_text(plain)
     return found
-
-
-def json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-_COMPARISONS: Mapping[str, str] = {
-    "!=": "!=",
-    "<=": "<=",
-    ">=": ">=",
-    "^=": "prefix",
-    "~=": "contains",
-    "@=": "has",
-    "=": "==",
-    "<": "<",
-    ">": ">",
-}
-"""How a condition is written on the command line, longer signs first."""
-
-
-def conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return conditions such as `rows>=100`, `uri^=s3://` or `owner` (exists) for a search. Raises Invalid."""
-    where: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        at, sign = min(
-            ((text.find(sign), sign) for sign in _COMPARISONS if sign in text),
-            key=lambda found: (found[0], -len(found[1])),
-            default=(len(text), ""),
-        )
-        name, plain = text[:at].strip(), text[at + len(sign) :]
-        operator = _COMPARISONS.get(sign, "exists")
-        wanted = json_or_text(plain) if operator not in ("prefix", "contains") else plain
-        where.setdefault(name, {})[operator] = True if operator == "exists" else wanted
-    return where
-
-
-CONDITIONS_HELP = (
-    "a condition: rows>=100, name=wine, uri^=s3:// (begins), name~=red (contains), tags@=gold, owner (is set)"
-)

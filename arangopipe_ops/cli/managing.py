@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arangopipe_ops import admin
+from arangopipe_ops.admin.retention import days_of
 from arangopipe_ops.cli.command import Command, as_json, value
 from arangopipe_ops.cli.output import Progress, say, say_json, table
 from arangopipe_ops.connection import connect, describe, is_file, resolved
@@ -148,20 +149,13 @@ def _withdraw_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _retention(options: argparse.Namespace) -> None:
     """Let the database forget serving performance some days after its period."""
-    days = None if options.days == "off" else _days(options.days)
+    days = days_of(options.days)
     done = admin.retention(_database(options), days, dry_run=options.dry_run)
     if options.json:
         return say_json(done)
     kept = "for ever" if days is None else f"for {days:g} days; {done['over']:,} that are older go"
     say(f"serving performance {'would be' if options.dry_run else 'is'} kept {kept}")
     return None
-
-
-def _days(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise Invalid("days", f"{text!r} is not a number of days; or say off") from None
 
 
 def _retention_arguments(parser: argparse.ArgumentParser) -> None:

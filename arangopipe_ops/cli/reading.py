@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from arangopipe_ops import drawing
-from arangopipe_ops.cli.command import CONDITIONS_HELP, Command, as_json, conditions, reference, store_of
+from arangopipe_ops.cli.command import Command, as_json, reference, store_of
 from arangopipe_ops.cli.output import json_text, say, say_json, table
 from arangopipe_ops.cli.recipe import recipe
 from arangopipe_ops.model import Document, Lineage, Schema
+from arangopipe_ops.store.conditions import CONDITIONS_HELP, conditions
 
 
 def _search(options: argparse.Namespace) -> None:

@@ -12,7 +12,6 @@ from arangopipe_ops.cli.command import (
     as_json,
     function_arguments,
     given,
-    json_or_text,
     pairs,
     reason,
     reference,
@@ -22,6 +21,7 @@ from arangopipe_ops.cli.output import say, say_json
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Stage
 from arangopipe_ops.stages import arguments_of, make
+from arangopipe_ops.store.conditions import json_or_text
 
 
 def _write_stage(options: argparse.Namespace) -> None:

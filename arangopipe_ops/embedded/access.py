@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any, Protocol
 
 from .catalog import EXPANSION, Index
@@ -28,6 +28,12 @@ class Access(Protocol):
     """A way to the documents of a collection."""
 
     def documents(self, frame: Frame, body: bool) -> Iterable[Document]: ...
+
+    def unseen(self, frame: Frame) -> Iterable[object]:
+        """Something for each document, of which nothing will be read."""
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        """How many documents there are, up to `most`."""
 
     def explain(self) -> dict[str, Any]: ...
 
@@ -110,6 +116,17 @@ class Scan:
             context.scanned_full += 1
             yield document
 
+    def unseen(self, frame: Frame) -> Iterator[object]:
+        context: Context = frame[0]
+        for row in context.transaction.rows(context.collection(self.collection)):
+            context.scanned_full += 1
+            yield row
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        context: Context = frame[0]
+        number = context.transaction.count(context.collection(self.collection))
+        return number if most is None else min(number, most)
+
     def explain(self) -> dict[str, Any]:
         return {"type": "EnumerateCollectionNode", "collection": self.collection}
 
@@ -131,6 +148,12 @@ class Primary:
         for document in context.transaction.get_many(context.collection(self.collection), keys, body):
             context.scanned_index += 1
             yield document
+
+    def unseen(self, frame: Frame) -> Iterator[Document]:
+        return self.documents(frame, body=False)
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        return _number(self.unseen(frame), most)
 
     def _keys(self, value: Value) -> list[str]:
         values = value if self.many else [value]
@@ -180,6 +203,28 @@ class Ordered:
                     seen.add(document["_key"])
                 yield document
 
+    def unseen(self, frame: Frame) -> Iterator[object]:
+        context: Context = frame[0]
+        seen: set[object] = set()
+        for low, high in self._ranges(frame):
+            for row in context.transaction.rows_between(self.index.id, low, high):
+                context.scanned_index += 1
+                if self.index.expanded:
+                    if row in seen:
+                        continue
+                    seen.add(row)
+                yield row
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        if self.index.expanded:
+            return _number(self.unseen(frame), most)
+        context: Context = frame[0]
+        number = 0
+        for low, high in self._ranges(frame):
+            number += context.transaction.count_between(self.index.id, low, high, most and most - number)
+        context.scanned_index += number
+        return number
+
     def _ranges(self, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
         choices = [_choices(value(frame), many) for value, many in self.prefix]
         bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
@@ -215,8 +260,18 @@ class Sparse:
             return Scan(self.through.collection).documents(frame, body)
         return self.through.documents(frame, body)
 
+    def unseen(self, frame: Frame) -> Iterable[Document]:
+        return self.documents(frame, body=False)
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        return _number(self.unseen(frame), most)
+
     def explain(self) -> dict[str, Any]:
         return self.through.explain()
+
+
+def _number(items: Iterable[object], most: int | None) -> int:
+    return sum(1 for _ in islice(items, most))
 
 
 def _choices(value: Value, many: bool) -> list[bytes]:

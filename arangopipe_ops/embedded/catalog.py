@@ -223,6 +223,7 @@ def drop_collection(sqlite: sqlite3.Connection, collection: Collection) -> None:
     truncate(sqlite, collection)
     sqlite.execute("DELETE FROM indexes WHERE collection = ?", (collection.id,))
     sqlite.execute("DELETE FROM counters WHERE collection = ?", (collection.id,))
+    sqlite.execute("DELETE FROM sizes WHERE collection = ?", (collection.id,))
     sqlite.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
     bump(sqlite)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from .errors import ArangoError
 
 APPLICATION_ID = 0x4172616E
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 30.0
 
 SCHEMA = """
@@ -60,7 +60,15 @@ UPGRADES = {
     1: """
 CREATE TABLE users (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE counters (collection INTEGER PRIMARY KEY, value INTEGER NOT NULL);
-"""
+""",
+    2: """
+CREATE TABLE sizes (collection INTEGER PRIMARY KEY, documents INTEGER NOT NULL);
+INSERT INTO sizes SELECT collection, count(*) FROM documents GROUP BY collection;
+CREATE TRIGGER more AFTER INSERT ON documents BEGIN
+    INSERT INTO sizes VALUES (new.collection, 1) ON CONFLICT (collection) DO UPDATE SET documents = documents + 1; END;
+CREATE TRIGGER fewer AFTER DELETE ON documents BEGIN
+    UPDATE sizes SET documents = documents - 1 WHERE collection = old.collection; END;
+""",
 }
 """Schema version -> what makes the next one of it."""
 

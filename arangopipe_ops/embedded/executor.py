@@ -49,8 +49,21 @@ class Block:
     operators: list[Operator]
     result: Eval | None
     distinct: bool
+    constant: bool
+    """Whether it returns the same for each row."""
     subqueries: list[list[Block]]
     """For each operator, and at last for the result, the blocks inside of its expressions."""
+
+    def count(self, frame: Frame) -> int:
+        """How many values it returns; of a loop that nothing looks at the index knows."""
+        if self.constant and not self.distinct:
+            match self.operators:
+                case [EnumerateCollection(used=False) as loop]:
+                    return loop.access.count(frame, None)
+                case [EnumerateCollection(used=False) as loop, LimitRows() as limit]:
+                    offset, last = limit.bounds(frame)
+                    return max(loop.access.count(frame, last) - offset, 0)
+        return len(self.run(frame))
 
     def run(self, frame: Frame) -> list[Value]:
         rows: Rows = iter((None,))
@@ -136,7 +149,7 @@ class EnumerateList(Step):
 
 @dataclass(slots=True)
 class EnumerateCollection:
-    """Documents of a collection, found through `access`.
+    """Documents of a collection, found through `access`; of those that nothing looks at (`used`) none is read.
 
     With `snapshot` they are all read before the first is used, as the statement writes to them later.
     """
@@ -144,12 +157,13 @@ class EnumerateCollection:
     slot: int
     access: Access
     body: bool
+    used: bool
     snapshot: bool = False
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
         slot, access, context = self.slot, self.access, frame[0]
         for _ in source:
-            documents: Iterable[Any] = access.documents(frame, self.body)
+            documents: Iterable[Any] = access.documents(frame, self.body) if self.used else access.unseen(frame)
             if self.snapshot:
                 documents = list(documents)
             for document in watched(documents, context):
@@ -157,7 +171,8 @@ class EnumerateCollection:
                 yield
 
     def explain(self) -> dict[str, Any]:
-        return self.access.explain() | {"projections": [] if self.body else ["_id", "_key", "_rev"]}
+        projections = ["_id", "_key", "_rev"] if self.used and not self.body else []
+        return self.access.explain() | {"projections": projections, "producesResult": self.used}
 
 
 @dataclass(slots=True)
@@ -212,11 +227,15 @@ class LimitRows(Step):
     """Whether this is the LIMIT that the option fullCount is about."""
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
-        offset, count = _bound(self.offset(frame)) or 0, _bound(self.count(frame))
-        last = None if count is None else offset + count
+        offset, last = self.bounds(frame)
         if not (self.outermost and frame[0].full_count):
             return islice(source, offset, last)
         return self._counted(source, frame[0], offset, last)
+
+    def bounds(self, frame: Frame) -> tuple[int, int | None]:
+        """How many rows are passed over, and after how many it ends."""
+        offset, count = _bound(self.offset(frame)) or 0, _bound(self.count(frame))
+        return offset, None if count is None else offset + count
 
     def _counted(self, source: Rows, context: Context, offset: int, last: int | None) -> Rows:
         matched = 0

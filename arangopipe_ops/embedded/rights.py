@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 from .catalog import SYSTEM, Catalog
 from .errors import ArangoError
@@ -92,12 +93,12 @@ class Identity:
     def admit(self, method: str, path: str, database: str) -> None:
         """Raises 11: as 401 for a database without access, as 403 for rights that do not suffice.
 
-        Users may ask about themselves in any database.
+        `path` is quoted, as in a URL. Users may ask about themselves in any database.
         """
         need = PUBLIC if self.superuser else need_of(method, path)
         if need == PUBLIC:
             return
-        own = need == OWN and path.split("/")[3] == self.name
+        own = need == OWN and unquote(path.split("/")[3]) == self.name
         if self.on_database(database) == NONE and not (own and path.startswith("/_api/user/")):
             raise ArangoError(11, status=401, message="not authorized to execute this request")
         if own:

@@ -174,6 +174,23 @@ class Transaction:
         )
         return self._documents(collection, sql, (index, low, high))
 
+    def rows(self, collection: Collection) -> Iterator[object]:
+        """Something for each document, which costs less than reading it."""
+        sql = "SELECT id FROM documents WHERE id >= ? AND id < ?"
+        return self.sqlite.execute(sql, (collection.first_id, collection.last_id))
+
+    def rows_between(self, index: int, low: bytes, high: bytes) -> Iterator[object]:
+        """The same of the documents whose entry in the index is `low <= entry < high`; equal ones are one document."""
+        return self.sqlite.execute(
+            "SELECT document FROM entries WHERE idx = ? AND value >= ? AND value < ?", (index, low, high)
+        )
+
+    def count_between(self, index: int, low: bytes, high: bytes, most: int | None) -> int:
+        """How many entries of the index are `low <= entry < high`, up to `most`."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM entries WHERE idx = ? AND value >= ? AND value < ? LIMIT ?)"
+        (number,) = self.sqlite.execute(sql, (index, low, high, -1 if most is None else most)).fetchone()
+        return int(number)
+
     def edges(self, owners: Mapping[int, str], ends: Sequence[str]) -> Iterator[tuple[int, Document]]:
         """Edges that have one of the ids `ends` at the end that an edge index is on, with that index.
 
@@ -189,9 +206,8 @@ class Transaction:
                 yield index, _document(owners[index], key, rev, body)
 
     def count(self, collection: Collection) -> int:
-        sql = "SELECT count(*) FROM documents WHERE collection = ?"
-        (count,) = self.sqlite.execute(sql, (collection.id,)).fetchone()
-        return int(count)
+        row = self.sqlite.execute("SELECT documents FROM sizes WHERE collection = ?", (collection.id,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _documents(self, collection: Collection, sql: str, parameters: tuple[Any, ...]) -> Iterator[Document]:
         name = collection.name

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from arangopipe_ops.errors import ArangopipeError, Invalid
-from arangopipe_ops.integrations.fetching import Fetcher
+from arangopipe_ops.integrations.fetching import Fetcher, GivenUp
 from arangopipe_ops.integrations.records import plain, rows_of
 from arangopipe_ops.integrations.source import Fault, Period, Row
 
@@ -40,7 +40,9 @@ def read(
     `latency_sum{model="wine"}`, which has to be one. Counters are as the server has them, since its start; for a
     period's use Prometheus. In JSON, all values of the object if left out. Without `{deployment}` the JSON is a list of
     records, at the path `records`, with the `columns` of `records.rows`.
-    `access`: user and password or token, headers, verify, timeout, attempts (`Fetcher`).
+    What fails is a fault of its deployment and period, and the others are told.
+    `access`: user and password or token, headers, verify, timeout, attempts, deadline (`Fetcher`). Raises Invalid, and
+    GivenUp when nothing was told and no more requests are made.
     """
     if format not in ("json", "prometheus"):
         raise Invalid("format", f"{format!r} is not json or prometheus")
@@ -50,16 +52,36 @@ def read(
     asked = list(periods) if "{period_start}" in url or "{period_end}" in url else _present(periods)
     if "{deployment}" not in url:
         for period in asked:
-            found = _at(fetcher.json("GET", _filled(url, period)), records)
-            if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
-                raise Invalid(records or "answer", "is not a list of records")
-            yield from rows_of(period, found, deployments, **(columns or {}))
+            yield from _of_all(fetcher, url, records, columns or {}, period, deployments)
         return
-    one = partial(_of_one, fetcher, url, format, metrics)
+    one, told = partial(_of_one, fetcher, url, format, metrics), False
     with ThreadPoolExecutor(workers) as threads:
         pairs = [(period, deployment) for period in asked for deployment in deployments]
         for answers in threads.map(lambda pair: one(*pair), pairs):
+            told = told or any(isinstance(each, Row) for each in answers)
             yield from answers
+    if fetcher.given_up is not None and not told:
+        raise fetcher.given_up
+
+
+def _of_all(
+    fetcher: Fetcher,
+    url: str,
+    records: str,
+    columns: Mapping[str, Any],
+    period: Period,
+    deployments: Sequence[str],
+) -> Iterator[Row | Fault]:
+    """Yield what one request tells of all deployments in a period, a fault if it fails. Raises GivenUp."""
+    try:
+        found = _at(fetcher.json("GET", _filled(url, period)), records)
+        if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+            raise Invalid(records or "answer", "is not a list of records")
+        yield from rows_of(period, found, deployments, **columns)
+    except GivenUp:
+        raise
+    except ArangopipeError as error:
+        yield Fault(str(error), period=period)
 
 
 def _present(periods: Sequence[Period]) -> list[Period]:
@@ -115,7 +137,12 @@ Series = tuple[str, Mapping[str, str]]
 
 
 def parsed(text: str) -> list[tuple[Series, float]]:
-    """Return the samples of a text in Prometheus's exposition format. Raises Invalid, naming the line."""
+    """Return the samples of a text in Prometheus's exposition format. Raises Invalid, naming the line.
+
+    A text that does not end with its line is cut off, perhaps within a number.
+    """
+    if text and not text.endswith("\n"):
+        raise Invalid(f"line {len(text.splitlines())}", "is not ended; the text is cut off")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()

@@ -1,5 +1,7 @@
 """Serving performance from MLflow: the metrics of runs that evaluated a deployment, by its REST API."""
 
+import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,10 +28,12 @@ def read(
     """Yield the metrics of finished runs: the deployment is the run's `tag`, the period the one in which it started.
 
     Where runs evaluate a period after it has passed, `period_tag` is the tag that holds a time in it, such as its
-    start; then the runs of all time are searched, so bound them by `filter`, in MLflow's syntax. Of several runs
-    for a deployment and period the one that started last counts; of a metric that was logged several times the last
-    value. `experiments` are names, all if left out; `metrics` names those that there should be, all if left out.
-    `access`: user and password or token, headers, verify, timeout, attempts (`Fetcher`). Raises Invalid, Unavailable.
+    start; then the runs of all time are searched, so bound them by `filter`, in MLflow's syntax; one that is no time is
+    a fault of its deployment. Of several runs for a deployment and period the one that started last counts; of a metric
+    that was logged several times the last value. `experiments` are names, all if left out; `metrics` names those that
+    there should be, all if left out.
+    `access`: user and password or token, headers, verify, timeout, attempts, deadline (`Fetcher`). Raises Invalid,
+    Unavailable.
     """
     api = _Api(Fetcher(**access), url.rstrip("/"))
     window = [] if period_tag else [f"attributes.start_time >= {_milliseconds(periods[0].start)}"]
@@ -37,12 +41,20 @@ def read(
     conditions = ["attributes.status = 'FINISHED'", *window, *([filter] if filter else [])]
     calendar, wanted = Calendar(periods), set(deployments)
     newest: dict[tuple[str, Period], tuple[int, dict[str, float]]] = {}
+    damaged: dict[str, Fault] = {}
     for started, tags, values in api.runs(api.experiments(experiments), " and ".join(conditions)):
-        at = _period_of(tags, period_tag) if period_tag else datetime.fromtimestamp(started / 1000, UTC)
+        deployment = tags.get(tag, "")
+        if deployment not in wanted:
+            continue
+        try:
+            at = _period_of(tags, period_tag) if period_tag else datetime.fromtimestamp(started / 1000, UTC)
+        except Invalid as error:
+            damaged[deployment] = Fault(str(error), deployment)
+            continue
         period = calendar.of(at) if at else None
-        place = (tags.get(tag, ""), period)
-        if place[0] in wanted and period is not None and started >= newest.get((place[0], period), (-1, {}))[0]:
-            newest[place[0], period] = (started, values)
+        if period is not None and started >= newest.get((deployment, period), (-1, {}))[0]:
+            newest[deployment, period] = (started, values)
+    yield from damaged.values()
     for (deployment, period), (_, values) in newest.items():
         names = list(values) if metrics is None else metrics
         kept = {name: values[name] for name in names if name in values}
@@ -51,6 +63,12 @@ def read(
 
 def _period_of(tags: Mapping[str, str], name: str) -> datetime | None:
     return instant(tags[name], f"tag {name}") if name in tags else None
+
+
+def _number(value: Any) -> float:
+    """Return a metric as it was logged: MLflow keeps an infinite one as the greatest number that is finite."""
+    number = float(value)
+    return math.copysign(math.inf, number) if abs(number) == sys.float_info.max else number
 
 
 class _Api:
@@ -83,7 +101,7 @@ class _Api:
                 yield (
                     int(run["info"]["start_time"]),
                     tags,
-                    {metric["key"]: float(metric["value"]) for metric in data.get("metrics", ())},
+                    {metric["key"]: _number(metric["value"]) for metric in data.get("metrics", ())},
                 )
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise Invalid("answer", f"has a run that is none: {str(run)[:100]!r}") from None

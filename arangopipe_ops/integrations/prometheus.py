@@ -6,11 +6,11 @@ One query for each metric tells of many deployments and periods: the result's se
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any, NamedTuple
 
 from arangopipe_ops.errors import ArangopipeError, Invalid
-from arangopipe_ops.integrations.fetching import Fetcher
+from arangopipe_ops.integrations.fetching import Fetcher, GivenUp
 from arangopipe_ops.integrations.source import Fault, Period, Row
 
 _MOMENT = timedelta(milliseconds=1)
@@ -40,9 +40,11 @@ def read(
 
     A query is evaluated one millisecond before the period's end, since the end is not in it. Rules of Prometheus apply:
     a plain series has its last value, none if that is older than five minutes or the target is gone (staleness); `rate`
-    and `increase` take a counter's reset for a start from zero, and extrapolate to the whole period. Two series for a
-    deployment, and an answer with warnings (unless `accept_warnings`), are faults and no figures.
-    `access`: url, user and password or token, headers, verify, timeout, attempts (`Fetcher`).
+    and `increase` take a counter's reset for a start from zero, and extrapolate to the whole period. What is exact, and
+    nothing over a reset, is `x - x offset $period unless resets(x[$period]) > 0`. Two series for a deployment, and an
+    answer with warnings (unless `accept_warnings`), are faults and no figures.
+    `access`: user and password or token, headers, verify, timeout, attempts, deadline (`Fetcher`). Raises Invalid, and
+    GivenUp when no more queries are made.
     """
     if not isinstance(metrics, Mapping) or not metrics:
         raise Invalid("metrics", "is empty; name a PromQL expression for each metric")
@@ -55,19 +57,23 @@ def _told(
     reader: "_Reader", periods: Sequence[Period], deployments: Sequence[str], metrics: Mapping[str, str]
 ) -> Iterator[Row | Fault]:
     found: dict[tuple[str, Period], dict[str, float]] = {}
-    wanted = set(deployments)
-    for run in _runs(periods):
-        for metric, expression in metrics.items():
-            try:
-                for answer in reader.ask(_filled(expression, run[0], deployments), run, metric):
-                    if isinstance(answer, Fault):
-                        yield answer
-                    elif answer.deployment in wanted:
-                        found.setdefault((answer.deployment, answer.period), {})[metric] = answer.value
-            except ArangopipeError as error:
-                yield from (Fault(f"{metric}: {error}", period=period) for period in run)
+    wanted, given_up = set(deployments), None
+    for run, (metric, expression) in product(_runs(periods), metrics.items()):
+        try:
+            for answer in reader.ask(_filled(expression, run[0], deployments), run, metric):
+                if isinstance(answer, Fault):
+                    yield answer
+                elif answer.deployment in wanted:
+                    found.setdefault((answer.deployment, answer.period), {})[metric] = answer.value
+        except GivenUp as error:
+            given_up = error
+            break
+        except ArangopipeError as error:
+            yield from (Fault(f"{metric}: {error}", period=period) for period in run)
     for (deployment, period), values in found.items():
         yield Row(deployment, period, values, [name for name in metrics if name not in values])
+    if given_up is not None:
+        raise given_up
 
 
 class _Value(NamedTuple):

@@ -27,19 +27,29 @@ def rows(
     """Yield the rows that records are, each one deployment's figures for one period.
 
     The arguments name columns; `metrics` are all others if left out. Where `period_end` is there, it has to be the
-    period's end. Records of other deployments and periods are passed over. Raises Invalid for a column that is missing
-    and a time that is none.
+    period's end. Records of other deployments and periods are passed over; one with a time that is none is a fault of
+    its deployment. Raises Invalid for a column that is missing.
     """
     calendar, wanted = Calendar(periods), set(deployments)
     apart = (deployment, period_start, period_end)
+    damaged: set[str] = set()
     for record in records:
         name = str(_column(record, deployment))
-        at = instant(_column(record, period_start), period_start) if name in wanted else None
-        period = calendar.of(at) if at else None
+        if name not in wanted:
+            continue
+        given, until = _column(record, period_start), record.get(period_end)
+        try:
+            at = instant(given, period_start)
+            end = instant(until, period_end) if until is not None else None
+        except Invalid as error:
+            if name not in damaged:
+                yield Fault(str(error), name, _only(periods))
+            damaged.add(name)
+            continue
+        period = calendar.of(at)
         if period is None:
             continue
-        until = record.get(period_end)
-        if at != period.start or (until is not None and instant(until, period_end) != period.end):
+        if at != period.start or end not in (None, period.end):
             yield Fault(f"a record from {at} is not about the whole period", name, period)
             continue
         names = metrics if metrics is not None else [column for column in record if column not in apart]
@@ -98,20 +108,34 @@ class Outcomes:
         *,
         deployment: str = "deployment",
     ) -> Iterator[Row | Fault]:
-        """Yield the figures of all predictions of each deployment and period. Raises Invalid, Misconfigured."""
+        """Yield the figures of all predictions of each deployment and period.
+
+        A record with a time that is none is a fault, and its deployment has no figures, since those of its other
+        records would be of too few; one without a prediction is that for its period. Raises Invalid for a column that
+        is missing, Misconfigured.
+        """
         functions = self._functions()
         calendar, wanted = Calendar(periods), set(deployments)
         seen: dict[tuple[str, Period], _Seen] = {}
+        damaged: dict[tuple[str, Period | None], Fault] = {}
         for record in records:
             name = str(_column(record, deployment))
-            period = calendar.of(instant(_column(record, self.time), self.time)) if name in wanted else None
-            if period is not None:
-                prediction, outcome = _column(record, self.prediction), _column(record, self.outcome)
-                if _is_nothing(prediction):
-                    raise Invalid(self.prediction, f"is missing in a record of {name!r}")
+            if name not in wanted:
+                continue
+            at, prediction, outcome = (_column(record, each) for each in (self.time, self.prediction, self.outcome))
+            try:
+                period = calendar.of(instant(at, self.time))
+            except Invalid as error:
+                damaged[name, _only(periods)] = Fault(str(error), name, _only(periods))
+                continue
+            if period is not None and _is_nothing(prediction):
+                damaged[name, period] = Fault(f"a record has no {self.prediction}", name, period)
+            elif period is not None:
                 seen.setdefault((name, period), _Seen()).add(prediction, outcome)
+        yield from damaged.values()
         for (name, period), each in seen.items():
-            yield from _measured(name, period, each, functions)
+            if not damaged.keys() & {(name, period), (name, None)}:
+                yield from _measured(name, period, each, functions)
 
     def _functions(self) -> dict[str, Callable[..., Any]]:
         named = self.metrics if isinstance(self.metrics, Mapping) else {name: name for name in self.metrics}
@@ -149,9 +173,14 @@ def _function(metric: Any) -> Callable[..., Any]:
 
 def plain(value: Any) -> Any:
     """Return a figure as JSON has it: a decimal number as a number."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+
+
+def _only(periods: Sequence[Period]) -> Period | None:
+    """Return the period that a record is about whatever its time is, if only one was asked for."""
+    return periods[0] if len(periods) == 1 else None
 
 
 def _column(record: Record, name: str) -> Any:

@@ -1,8 +1,11 @@
 """Serving performance from any data base that SQLAlchemy knows."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
@@ -19,6 +22,19 @@ _BOUND: Mapping[str, Any] = {
 }
 """How a moment is bound: with its zone, in UTC without it, as `2026-01-31 23:00:00`, as seconds since 1970."""
 
+_ZONE: Mapping[str, str] = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
+"""What makes a data base take times without a zone for UTC, as we do, whatever its own zone is."""
+
+_CONNECTING = ("psycopg", "psycopg2", "pymysql", "mysqldb")
+"""Drivers that would wait for a dead host for minutes, and take a `connect_timeout`."""
+
+_FAILURES = 3
+"""After so many queries in a row that failed, no more are sent."""
+
 
 def read(
     periods: Sequence[Period],
@@ -30,6 +46,7 @@ def read(
     outcomes: Mapping[str, Any] | None = None,
     together: bool = False,
     at_once: int = 10_000,
+    timeout: float = 300.0,
     engine: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> Iterator[Row | Fault]:
@@ -41,38 +58,71 @@ def read(
     last, and has to group by them and name each one's start. `times` says how the bounds are bound: `text` on SQLite,
     else `aware`, unless given. Times without a zone are UTC. `columns` are those of `records.rows`. `outcomes` are the
     arguments of `records.Outcomes`, for a query that joins predictions with what came of them. `engine`: arguments of
-    `create_engine`. The transaction is rolled back. Raises Invalid, Misconfigured, Unavailable.
+    `create_engine`. The transaction is rolled back, and has UTC as its time zone on PostgreSQL and MySQL.
+
+    A query that fails, or takes more than `timeout` seconds where its driver can end one (those of PostgreSQL and
+    SQLite can), is a fault of its periods, and the others are asked for. Raises Unavailable if all fail, or three in a
+    row; Invalid, Misconfigured.
     """
-    reader = _Reader(url, query, times, engine or {})
+    reader = _Reader(url, query, times, timeout, engine or {})
+    compared = Outcomes(**outcomes) if outcomes is not None else None
+
+    def tell(several: Sequence[Period], group: Sequence[str]) -> Iterator[Row | Fault]:
+        records = reader.records(several, group)
+        if compared is not None:
+            return compared.rows(records, several, group, **columns)
+        if together:
+            return rows(records, several, group, **columns)
+        return rows_of(several[0], records, group, **columns)
+
+    groups = _groups(deployments, at_once if reader.names_deployments else max(1, len(deployments)))
+    spans = [periods] if together else [[period] for period in periods]
     try:
-        for group in _groups(deployments, at_once if reader.names_deployments else max(1, len(deployments))):
-            compared = Outcomes(**outcomes) if outcomes is not None else None
-            for several in [periods] if together else [[period] for period in periods]:
-                records = reader.records(several, group)
-                if compared is not None:
-                    yield from compared.rows(records, several, group, **columns)
-                elif together:
-                    yield from rows(records, several, group, **columns)
-                else:
-                    yield from rows_of(several[0], records, group, **columns)
+        yield from _told(tell, ((several, group) for group in groups for several in spans))
     finally:
         reader.close()
 
 
+def _told(
+    tell: Callable[[Sequence[Period], Sequence[str]], Iterator[Row | Fault]],
+    questions: Iterable[tuple[Sequence[Period], Sequence[str]]],
+) -> Iterator[Row | Fault]:
+    """Yield what questions are answered, and then the faults of those that failed. Raises Unavailable."""
+    faults: list[Fault] = []
+    failure, in_a_row, answered = None, 0, False
+    for several, group in questions:
+        try:
+            yield from tell(several, group)
+            in_a_row, answered = 0, True
+        except Unavailable as error:
+            failure, in_a_row = error, in_a_row + 1
+            faults += (Fault(str(error), period=period) for period in several)
+            if in_a_row == _FAILURES:
+                break
+    if failure is not None and (in_a_row == _FAILURES or not answered):
+        raise failure
+    yield from faults
+
+
 class _Reader:
-    def __init__(self, url: Any, query: str, times: Times | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, url: Any, query: str, times: Times | None, timeout: float, options: Mapping[str, Any]) -> None:
         try:
             import sqlalchemy
         except ImportError as error:
             raise Misconfigured("the source sql needs SQLAlchemy: pip install 'arangopipe-ops[sql]'") from error
         try:
-            self._engine = sqlalchemy.create_engine(url, **options)
+            place = sqlalchemy.make_url(url)
+            if place.get_dialect().driver in _CONNECTING:
+                place = place.set(query={"connect_timeout": "10", **place.query})
+            self._engine = sqlalchemy.create_engine(place, **options)
         except (sqlalchemy.exc.ArgumentError, ImportError, TypeError) as error:
             raise Misconfigured(f"the url is not one that SQLAlchemy takes ({type(error).__name__})") from None
         kind = times or ("text" if self._engine.dialect.name == "sqlite" else "aware")
         if kind not in _BOUND:
             raise Invalid("times", f"{kind!r} is not one of {', '.join(_BOUND)}")
-        self._bound = _BOUND[kind]
+        self._bound, self._timeout = _BOUND[kind], timeout
+        if zone := _ZONE.get(self._engine.dialect.name):
+            sqlalchemy.event.listen(self._engine, "connect", partial(_set, zone))
         self.names_deployments = re.search(r"(?<![:\w]):deployments\b", query) is not None
         self._text = sqlalchemy.text(query)
         if self.names_deployments:
@@ -90,18 +140,49 @@ class _Reader:
         if self.names_deployments:
             binds["deployments"] = list(deployments)
         try:
-            with self._engine.connect().execution_options(yield_per=1000) as connection:
+            with self._engine.connect().execution_options(yield_per=1000) as connection, self._timed(connection):
                 yield from map(dict, connection.execute(self._text, binds).mappings())
         except self._error as error:
             cause = getattr(error, "orig", None)
             told = str(cause).splitlines()[0][:300] if cause and str(cause) else type(error).__name__
             raise Unavailable(f"the data base does not answer the query: {told}") from None
 
+    @contextmanager
+    def _timed(self, connection: Any) -> Iterator[None]:
+        """Have the driver end what takes longer than the time for a query. Raises Unavailable."""
+        driver, over = connection.connection.driver_connection, threading.Event()
+        stop = getattr(driver, "cancel", None) or getattr(driver, "interrupt", None)
+
+        def end() -> None:
+            over.set()
+            if stop is not None:
+                stop()
+
+        timer = threading.Timer(self._timeout, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except self._error:
+            if over.is_set():
+                raise Unavailable(f"the data base did not answer the query within {self._timeout:g} s") from None
+            raise
+        finally:
+            timer.cancel()
+
     def _time(self, at: datetime) -> Any:
         return self._bound(at.astimezone(UTC))
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _set(statement: str, driver: Any, _: Any) -> None:
+    """Have a connection begin with a statement, which no rollback takes back."""
+    cursor = driver.cursor()
+    cursor.execute(statement)
+    cursor.close()
+    driver.commit()
 
 
 def _groups(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -3,7 +3,7 @@
 Nothing here does I/O.
 """
 
-from arangopipe_ops.model.lineage import Lineage, LineageEdge, LineageNode
+from arangopipe_ops.model.lineage import Cut, Lineage, LineageEdge, LineageNode
 from arangopipe_ops.model.references import Ref, Reference, Target, edge_key, key_of, sure_key, target
 from arangopipe_ops.model.stage import MAX_DOCUMENT_BYTES, Edge, Node, Stage
 from arangopipe_ops.model.types import (
@@ -31,6 +31,7 @@ __all__ = [
     "OWN",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "Cut",
     "Document",
     "Edge",
     "EdgeType",

@@ -54,6 +54,7 @@ class EdgeType:
 
     A fact edge leads from its owner to what was observed of it (parameters, performance). `newest` is the edge
     attribute that orders them: lineage shows the newest beside its owner instead of walking through all.
+    `paged` edges may be so many of one source that they are read page by page, those written last first.
     """
 
     name: str
@@ -61,10 +62,12 @@ class EdgeType:
     target: str
     upstream: Literal["from", "to"]
     newest: str | None = None
+    paged: bool = False
 
     @property
     def indexes(self) -> list[Index]:
-        return [Index(("_from", self.newest))] if self.newest else []
+        newest = [Index(("_from", self.newest))] if self.newest else []
+        return newest + ([Index(("_from", "created", "_to"))] if self.paged else [])
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ class Schema:
             for node in self.nodes.values()
         }
         wanted |= {edge.name: edge.indexes for edge in self.edges.values() if edge.indexes}
-        return wanted | {AUDIT: [Index(("at",)), Index(("touched[*]", "at"))]}
+        return wanted | {
+            AUDIT: [Index(("at",)), Index(("touched[*]", "at")), Index(("provenance.run_id",), sparse=True)]
+        }
 
 
 _NAMED = ("name", "version")
@@ -160,7 +165,7 @@ SCHEMA = Schema(
                 ("tag",),
                 name="tag",
                 shows=("status", "environment"),
-                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project",))),
+                indexes=(Index(("active_slot",), unique=True, sparse=True), Index(("project", "status"))),
             ),
             NodeType(
                 "ServingPerf",
@@ -182,9 +187,9 @@ SCHEMA = Schema(
     edges={
         edge.name: edge
         for edge in (
-            EdgeType("project_models", "Project", "Model", "from"),
+            EdgeType("project_models", "Project", "Model", "from", paged=True),
             EdgeType("featureset_dataset", "Featureset", "Dataset", "to"),
-            EdgeType("run_models", "Model", "Run", "from"),
+            EdgeType("run_models", "Model", "Run", "from", paged=True),
             EdgeType("run_datasets", "Run", "Dataset", "to"),
             EdgeType("run_featuresets", "Run", "Featureset", "to"),
             EdgeType("run_outputs", "Run", "Dataset", "from"),

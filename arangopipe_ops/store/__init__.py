@@ -34,17 +34,37 @@ from arangopipe_ops.model import (
 from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earlier, Progress, Summary, batches
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
-from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
+from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, plan_of, row_count
+from arangopipe_ops.store.fans import (
+    ACTIVE,
+    FARTHEST,
+    Dependents,
+    bounded,
+    bounds,
+    dependents,
+    dependents_text,
+    fans_text,
+)
 from arangopipe_ops.store.history import AS_OF, HISTORY, Event, events
 from arangopipe_ops.store.lineage import SIDES, Direction, impact_text, lineage_of, lineage_text
-from arangopipe_ops.store.neighbours import Link, Neighbourhood, neighbourhood, neighbours_text
+from arangopipe_ops.store.neighbours import (
+    DEEPEST,
+    Link,
+    Linked,
+    Neighbourhood,
+    linked,
+    linked_text,
+    neighbourhood,
+    neighbours_text,
+)
 from arangopipe_ops.store.reproduction import REPRODUCE, Reproduction, reproduction
 from arangopipe_ops.store.revision import Change, changed, revision_text
 from arangopipe_ops.store.run import OnMetadataError, Run, current_run
-from arangopipe_ops.store.search import Page, Search, Where
+from arangopipe_ops.store.search import MAX_PAGE, Page, Search, Where
 from arangopipe_ops.store.spool import Record, Replay, Spool, replay
 from arangopipe_ops.store.statements import EXTENSION, LOOK_UP, check_found, collection_of, counts_text, id_of, look_up
 from arangopipe_ops.store.transfer import Loaded, Reader, check_types, export, lacking, load_text
+from arangopipe_ops.store.window import Window
 from arangopipe_ops.store.writing import (
     Groups,
     OnConflict,
@@ -55,6 +75,7 @@ from arangopipe_ops.store.writing import (
     this_process,
     write_text,
 )
+from arangopipe_ops.store.written import Written, written, written_text
 
 if TYPE_CHECKING:
     from arango.database import StandardDatabase
@@ -63,8 +84,10 @@ __all__ = [
     "Change",
     "Comparison",
     "Deletion",
+    "Dependents",
     "Event",
     "Link",
+    "Linked",
     "Loaded",
     "Neighbourhood",
     "OnConflict",
@@ -75,6 +98,7 @@ __all__ = [
     "Store",
     "Summary",
     "Where",
+    "Written",
     "current_run",
     "driver_errors",
 ]
@@ -110,10 +134,26 @@ class Store:
         self._fixed = schema is not None
         self._spool = Spool(spool) if spool is not None else None
 
-    def query(self, text: str, binds: Document | None = None, *, limit: int | None = None) -> list[Any]:
-        """Return the rows of an AQL statement, in one request for each 1,000 of them; at most `limit` of them."""
+    def query(
+        self,
+        text: str,
+        binds: Document | None = None,
+        *,
+        limit: int | None = None,
+        seconds: float | None = None,
+        memory: int | None = None,
+    ) -> list[Any]:
+        """Return the rows of an AQL statement, in one request for each 1,000 of them; at most `limit` of them.
+
+        The database ends it after so many `seconds`, or when it takes more `memory` than so many bytes.
+        """
         read = list if limit is None else first_rows(limit)
-        return list(answered(self.db, text, binds or {}, self.patience, read))
+        options = {"max_runtime": seconds, "memory_limit": memory or 0}
+        return list(answered(self.db, text, binds or {}, self.patience, read, **options))
+
+    def explain(self, text: str, binds: Document | None = None) -> Document:
+        """Return the plan of an AQL statement, which is not executed."""
+        return plan_of(self.db, text, binds or {})
 
     def row_count(self, text: str, binds: Document | None = None) -> int:
         """Return how many rows an AQL statement has; they stay in the database."""
@@ -121,7 +161,7 @@ class Store:
 
     def modifies(self, text: str, binds: Document | None = None) -> bool:
         """Return whether an AQL statement would modify data; the database says so, and does not execute it."""
-        return modifies(self.db, text, binds or {})
+        return bool(self.explain(text, binds)["isModificationQuery"])
 
     # --- writing
 
@@ -322,6 +362,7 @@ class Store:
         where: Where | None = None,
         *,
         text: str | None = None,
+        name: str | None = None,
         since: Any = None,
         until: Any = None,
         archived: bool = False,
@@ -330,24 +371,32 @@ class Store:
         limit: int = 100,
         cursor: str | None = None,
         count: bool = True,
+        within: int | None = None,
     ) -> Page:
         """Return a page of the nodes of a kind, or of all kinds, that meet all conditions, the newest first.
 
-        `text` are words that all stand in name, description or tags; `since` (included) and `until` (not) are
-        times of registration. The page's `cursor` leads to the next one of the same search. Archived nodes are
-        left out unless asked for. One request; what is compared with an index costs no scan (docs/store.md).
+        `text` are words that all stand in name, description or tags; `name` is the beginning of the name; `since`
+        (included) and `until` (not) are times of registration. The page's `cursor` leads to the next one of the same
+        search. Archived nodes are left out unless asked for. One request; what is compared with an index costs no scan
+        (docs/store.md). With `within`, a search that would scan or sort a kind looks only at that many of its nodes,
+        the newest, and `reached` of the page says where it ended.
         """
         times = {name: model.moment(at, name) for name, at in (("since", since), ("until", until)) if at is not None}
-        search = Search(
+        if within is not None and not 1 <= within <= MAX_PAGE:
+            raise Invalid("within", f"{within} is not between 1 and {MAX_PAGE:,}")
+        scans = bool(where or text or name or order_by != "created")
+        search = (Window if within is not None and scans else Search)(
             kind,
             where or {},
             model.canonical(text, "text"),
+            model.canonical(name, "name"),
             times.get("since"),
             times.get("until"),
             archived,
             model.canonical(order_by, "order_by"),
             descending,
             limit,
+            within,
         )
         if kind is not None:
             text_, binds = search.statement([self._type(kind)], cursor, count)
@@ -362,23 +411,35 @@ class Store:
         direction: Direction = "both",
         depth: int = 100,
         kinds: Sequence[str] | None = None,
+        fan: int | None = None,
+        limit: int = 2000,
     ) -> Lineage:
         """Return what influenced a node (upstream), what it influenced (downstream), or both.
 
         With every run and deployment come its newest facts: parameters, performance in development, serving
         performance. `depth` bounds the edges from the start; `kinds` keeps only nodes of those kinds.
-        Raises NotFound.
+
+        With `fan` the work is bounded too: where one type of edge leads from a node to more than `fan` others, only
+        so many are followed, and `cut` tells how many are left out. There are then the nearest `limit` nodes, at most
+        8 edges from the start, and all edges between them. Raises NotFound.
         """
         target = self._target(reference, kind)
         if direction not in SIDES:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
         if depth < 0:
             raise Invalid("depth", f"{depth} is not a number of edges")
-        found = self._look_up(target)
-        answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
+        binds = self._look_up(target)
+        if fan is None:
+            answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **binds, depth=depth)
+        else:
+            steps = min(depth, FARTHEST)
+            binds |= bounds(steps, fan, limit)
+            answer = self._of_all_kinds(lambda schema: fans_text(schema, direction, steps), **binds)
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
-        return lineage_of(answer, self.schema, wanted)
+        if fan is None:
+            return lineage_of(answer, self.schema, wanted)
+        return bounded(answer, self.schema, direction, wanted, limit)
 
     def neighbours(self, reference: Any, kind: str | None = None, *, limit: int = 50) -> Neighbourhood:
         """Return a node and what it is linked to, by type of edge, at most `limit` of each. Raises NotFound."""
@@ -389,6 +450,45 @@ class Store:
         answer = self._of_all_kinds(lambda schema: neighbours_text(schema, collection), **found, limit=limit + 1)
         check_found(answer["found"], target)
         return neighbourhood(answer, self.schema, collection, limit)
+
+    def linked(
+        self,
+        reference: Any,
+        edge: str,
+        *,
+        kind: str | None = None,
+        outward: bool = True,
+        limit: int = 100,
+        skip: int = 0,
+    ) -> Linked:
+        """Return nodes that edges of one type link a node to: `outward` from it, or those they come from.
+
+        They are in the order in which the database keeps the edges: sorting a million of them would take its time.
+        At most 10,000 can be skipped. Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        if limit < 1 or not 0 <= skip <= DEEPEST:
+            raise Invalid("limit", f"{limit} and skip {skip} are to be numbers of nodes, of which {DEEPEST:,} at most")
+        if edge not in self.schema.edges:
+            self._ask_types()
+        text, binds = linked_text(self.schema, target.collection, edge, outward)
+        [answer] = self.query(text, binds | self._look_up(target) | {"limit": limit, "skip": skip})
+        check_found(answer["found"], target)
+        return linked(answer, self.schema, edge, outward)
+
+    def dependents(
+        self, reference: Any, *, kind: str | None = None, depth: int = 8, fan: int = 25, limit: int = 500
+    ) -> Dependents:
+        """Return which active deployments depend on a node, and a part of all that does: see `impact` and `lineage`.
+
+        The deployments are all there, however large the fans between. Raises NotFound.
+        """
+        target = self._target(reference, kind)
+        steps = min(depth, FARTHEST)
+        binds = self._look_up(target) | bounds(steps, fan, limit) | {"active": ACTIVE}
+        answer = self._of_all_kinds(lambda schema: dependents_text(schema, steps), **binds)
+        check_found(answer["start"], target)
+        return dependents(answer, self.schema, limit)
 
     def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.
@@ -428,6 +528,19 @@ class Store:
         if answer["found"] is None and not answer["events"]:
             raise NotFound([str(target)])
         return list(events(answer))
+
+    def written_by(self, provenance: Mapping[str, Any], *, also: Sequence[str] = (), limit: int = 50) -> Written:
+        """Return the nodes that were written with a provenance, such as `{"run_id": ...}`, and what they are linked to.
+
+        `also` are `_id`s of nodes to show with them, such as what a task registered that was there already.
+        """
+        if not provenance:
+            raise Invalid("provenance", "is empty; it says whose writes are meant")
+        if limit < 1:
+            raise Invalid("limit", f"{limit} is not a number of nodes")
+        values = {f"value{i}": model.canonical(value, "provenance") for i, value in enumerate(provenance.values())}
+        answer = self._of_all_kinds(lambda schema: written_text(schema, provenance, limit), **values, also=list(also))
+        return written(answer, self.schema, limit)
 
     def export(self) -> Iterator[str]:
         """Yield the whole graph as JSON lines, as it was at the first of them: nodes, edges, then the audit.

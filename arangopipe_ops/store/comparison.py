@@ -28,10 +28,11 @@ FOR r IN @runs
 class Comparison(TypedDict):
     """Runs side by side: every list has a value for each of `runs`, in order; None where a run has none.
 
-    `differing` names what is not the same for all, as `params.depth`.
+    `ids` are the runs' `_id`s. `differing` names what is not the same for all, as `params.depth`.
     """
 
     runs: list[str]
+    ids: list[str]
     params: dict[str, list[Any]]
     metrics: dict[str, list[Any]]
     data: dict[str, list[Any]]
@@ -57,7 +58,8 @@ def comparison(rows: Sequence[Document], targets: Sequence[Target]) -> Compariso
         if len({model.canonical_text(value) for value in values}) > 1
     ]
     return Comparison(
-        runs=[row["run"]["run_id"] for row in rows],
+        runs=[str(row["run"].get("run_id", row["run"]["_key"])) for row in rows],
+        ids=[row["run"]["_id"] for row in rows],
         params=parts["params"],
         metrics=parts["metrics"],
         data=parts["data"],
@@ -83,8 +85,9 @@ def _flat(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield f"{path}{name}", value
 
 
-def _named(nodes: Sequence[Document]) -> list[str]:
-    return [f"{node['name']} @{node.get('version', '')}" for node in nodes]
+def _named(nodes: Sequence[Document | None]) -> list[str]:
+    """Return the names of nodes; an edge of another program's may lead nowhere."""
+    return [f"{node.get('name', node['_id'])} @{node.get('version', '')}" for node in nodes if node]
 
 
 def _side_by_side(documents: Sequence[Document]) -> dict[str, list[Any]]:

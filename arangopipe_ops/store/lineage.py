@@ -54,24 +54,36 @@ def lineage_text(schema: Schema, direction: str) -> tuple[str, Document]:
     node then finds all edges between them. Facts are not walked through but looked up, newest first.
     """
     sides = SIDES[direction]
-    nodes, facts = [*schema.nodes.values()], [edge for edge in schema.edges.values() if edge.newest]
+    head, binds = heading(schema)
+    facts, named = facts_text(schema)
     edges = [edge for edge in schema.edges.values() if "up" in sides or not edge.newest]
-    binds: Document = {f"@v{i}": node.collection for i, node in enumerate(nodes)}
-    binds |= {f"@e{j}": edge.name for j, edge in enumerate(edges)}
-    for k, fact in enumerate(facts):
-        binds |= {f"@f{k}": fact.name, f"newest{k}": fact.newest, f"owner{k}": schema.node(fact.source).collection}
+    binds |= named | {f"@e{j}": edge.name for j, edge in enumerate(edges)}
     found = [f"{side}_edges" for side in sides] + [f"facts{k}[*].edge" for k in range(len(facts))]
     parts = [
-        "WITH " + ", ".join(f"@@v{i}" for i in range(len(nodes))) + ", @@audit",
-        f"\nLET found = {LOOK_UP}",
-        *(_WALK.format(side=side, edges=_steps(edges, side)) for side in sides),
+        head,
+        *(_WALK.format(side=side, edges=followed(edges, side)) for side in sides),
         f"\nLET walked = UNION([], {', '.join(sides)})",
-        *(_FACTS.format(k=k) for k in range(len(facts))),
+        *facts,
         _LINEAGE.format(
             facts=appended(f"facts{k}" for k in range(len(facts))), edges=appended(found), extension=EXTENSION
         ),
     ]
     return "".join(parts), binds
+
+
+def heading(schema: Schema) -> tuple[str, Document]:
+    """Return how a statement begins that looks a node up and may meet any other, and the names it binds."""
+    binds: Document = {f"@v{i}": node.collection for i, node in enumerate(schema.nodes.values())}
+    return f"WITH {', '.join(f'@{name}' for name in binds)}, @@audit\nLET found = {LOOK_UP}", binds
+
+
+def facts_text(schema: Schema) -> tuple[list[str], Document]:
+    """Return the parts of a statement that look up the newest facts of the nodes `walked`, and the names they bind."""
+    facts = [edge for edge in schema.edges.values() if edge.newest]
+    binds: Document = {}
+    for k, fact in enumerate(facts):
+        binds |= {f"@f{k}": fact.name, f"newest{k}": fact.newest, f"owner{k}": schema.node(fact.source).collection}
+    return [_FACTS.format(k=k) for k in range(len(facts))], binds
 
 
 _TRAINED = """
@@ -87,19 +99,19 @@ def impact_text(schema: Schema) -> tuple[str, Document]:
     return text.replace("\nLET walked = UNION([], down)", _TRAINED.replace("walked_down", "down")), binds
 
 
-def _steps(edges: Sequence[EdgeType], side: str) -> str:
+def followed(edges: Sequence[EdgeType], side: str) -> str:
     """Return the edge collections to follow, each with its direction. From a fact the way up is to its owner."""
-    followed = [(j, edge) for j, edge in enumerate(edges) if side == "up" or not edge.newest]
-    return ", ".join(f"{_ARROWS[side, edge.upstream]} @@e{j}" for j, edge in followed)
+    steps = [(j, edge) for j, edge in enumerate(edges) if side == "up" or not edge.newest]
+    return ", ".join(f"{_ARROWS[side, edge.upstream]} @@e{j}" for j, edge in steps)
 
 
-def lineage_of(answer: Document, schema: Schema, wanted: set[str]) -> Lineage:
-    """Return the lineage that an answer holds, of the nodes of wanted kinds."""
+def lineage_of(answer: Document, schema: Schema, wanted: set[str], limit: int | None = None) -> Lineage:
+    """Return the lineage that an answer holds, of the nearest nodes of wanted kinds."""
     nodes: dict[str, LineageNode] = {}
-    for row in answer["nodes"]:
+    for row in sorted(answer["nodes"], key=lambda row: row["depth"]):
         document = row["node"]
         kind = schema.node(document["_id"].partition("/")[0])
-        if kind.kind in wanted and document["_id"] not in nodes:
+        if kind.kind in wanted and document["_id"] not in nodes and len(nodes) != limit:
             name = str(document.get(kind.name, document["_key"]))
             nodes[document["_id"]] = LineageNode(
                 _id=document["_id"], kind=kind.kind, name=name, depth=row["depth"], document=document
@@ -109,8 +121,7 @@ def lineage_of(answer: Document, schema: Schema, wanted: set[str]) -> Lineage:
         for document in answer["edges"]
         if document["_from"] in nodes and document["_to"] in nodes
     }
-    ordered = sorted(nodes.values(), key=lambda node: node["depth"])
-    return Lineage(start=answer["start"], nodes=ordered, edges=list(edges.values()))
+    return Lineage(start=answer["start"], nodes=list(nodes.values()), edges=list(edges.values()), cut=[])
 
 
 def _flow(document: Document, schema: Schema) -> LineageEdge:

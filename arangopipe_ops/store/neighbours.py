@@ -26,6 +26,17 @@ class Neighbourhood(TypedDict):
     links: list[Link]
 
 
+class Linked(TypedDict):
+    """Some of the nodes of a `kind` that edges of one type link a node to; `total` counts up to 10,000 of them."""
+
+    node: Document
+    kind: str
+    nodes: list[Document]
+    total: int
+
+
+DEEPEST = 10_000
+
 _END = {True: ("_from", "_to"), False: ("_to", "_from")}
 
 _LINKED = """
@@ -50,6 +61,29 @@ def neighbours_text(schema: Schema, collection: str) -> tuple[str, Document]:
     links = ", ".join(f"nodes{i}" for i in range(len(sides)))
     parts.append(f"\nRETURN {{found, links: [{links}], extension: {EXTENSION}}}")
     return "".join(parts), binds
+
+
+_PAGE = """
+LET ids = (FOR e IN @@edge FILTER e.{near} == found._id LIMIT @skip, @limit RETURN e.{far})
+RETURN {{
+  found,
+  nodes: (FOR id IN ids LET node = DOCUMENT(id) FILTER node != null RETURN node),
+  total: LENGTH(FOR e IN @@edge FILTER e.{near} == found._id LIMIT @deepest RETURN 1)
+}}"""
+
+
+def linked_text(schema: Schema, collection: str, name: str, outward: bool) -> tuple[str, Document]:
+    """Return the statement for a page of what edges of one type link a looked-up node to, and the names it binds."""
+    edge = schema.edge(name)
+    near, far = _END[outward]
+    binds = {"@v0": collection, "@v1": schema.node(_other(edge, outward)).collection, "@edge": name}
+    return f"WITH @@v0, @@v1\nLET found = {LOOK_UP}{_PAGE.format(near=near, far=far)}", binds | {"deepest": DEEPEST}
+
+
+def linked(answer: Document, schema: Schema, name: str, outward: bool) -> Linked:
+    """Return what an answer holds of a page of neighbours."""
+    kind = schema.node(_other(schema.edge(name), outward)).kind
+    return Linked(node=answer["found"], kind=kind, nodes=answer["nodes"], total=answer["total"])
 
 
 def neighbourhood(answer: Document, schema: Schema, collection: str, limit: int) -> Neighbourhood:

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from arangopipe_ops import model
 from arangopipe_ops.errors import Invalid
@@ -22,11 +22,16 @@ list; `prefix` of a text; `contains` a text, whatever its case; `has` a value, o
 
 
 class Page(TypedDict):
-    """Some of the nodes found. `total` counts them on all pages; `cursor` leads to the next page, if there is one."""
+    """Some of the nodes found. `total` counts them on all pages; `cursor` leads to the next page, if there is one.
+
+    Of a search `within` the newest nodes, `reached` has the kinds that have older ones which were not looked at: as
+    `until`, its time leads to them. `total` is None there if there are more than were to be looked at.
+    """
 
     nodes: list[Document]
     total: int | None
     cursor: str | None
+    reached: NotRequired[dict[str, str]]
 
 
 class _Operator(NamedTuple):
@@ -64,7 +69,9 @@ LET rows{i} = (FOR d IN @@n{i}{filters}{after}
   SORT {order} {way}, d._key {way} LIMIT @limit
   RETURN {{d, at: [{order}, d._key, {i}]}})"""
 
+NAMED = OPERATORS["prefix"].aql.format(a="d.@by{i}", v="@name")
 _COUNTED = "LENGTH(FOR d IN @@n{i}{filters} RETURN 1)"
+_COUNTED_WITHIN = "FIRST(FOR n IN [LENGTH(FOR d IN @@n{i}{filters} LIMIT @more RETURN 1)] FILTER n < @more RETURN n)"
 _COUNTED_PRESENT = "LENGTH(@@n{i}) - LENGTH(FOR d IN @@n{i} FILTER d.archived > null RETURN 1)"
 _PRESENT = "\n  FILTER d.archived == null"
 
@@ -83,57 +90,89 @@ class Search:
     kind: str | None
     where: Where
     text: str | None = None
+    name: str | None = None
     since: str | None = None
     until: str | None = None
     archived: bool = False
     order_by: str = "created"
     descending: bool = True
     limit: int = 100
+    within: int | None = None
 
     def statement(self, types: Sequence[NodeType], cursor: str | None, count: bool) -> tuple[str, Document]:
         """Return the statement for one page of nodes of the types, and what it binds. Raises Invalid."""
+        binds = self.bound(types)
+        filters, order = self.filters(binds), attribute(self.order_by, "order", binds)
+        after = self.opened(cursor, binds)
+        rows, totals = [], []
+        for i in range(len(types)):
+            own = filters.replace("{i}", str(i))
+            rows.append(_ROWS.format(i=i, filters=own, after=self.after(order, i, after), order=order, way=self.way))
+            totals.append(self._count(own).format(i=i, filters=own))
+        counted = self.counted(f"[{', '.join(totals)}]", count, after, binds)
+        if "@more" in counted:
+            binds["more"] = self.more
+        found = f"UNION([], []{appended(f'rows{i}' for i in range(len(rows)))})"
+        text = _PAGE.format(rows="".join(rows), found=found, way=self.way, total=counted, extension=EXTENSION)
+        return text, binds
+
+    def _count(self, filters: str) -> str:
+        """Return the AQL that counts the nodes of a kind, null where there are more than were to be looked at."""
+        if filters == _PRESENT:
+            return _COUNTED_PRESENT
+        return _COUNTED if self.within is None else _COUNTED_WITHIN
+
+    @property
+    def more(self) -> int:
+        """One more than how many nodes of a kind are looked at."""
+        return (self.within or MAX_PAGE) + 1
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the text."""
+        return (self.text or "").lower().split()
+
+    @property
+    def way(self) -> str:
+        """The direction of the order."""
+        return "DESC" if self.descending else "ASC"
+
+    def bound(self, types: Sequence[NodeType]) -> Document:
+        """Return what every statement for nodes of these types binds. Raises Invalid."""
         if not 1 <= self.limit <= MAX_PAGE:
             raise Invalid("limit", f"{self.limit} is not between 1 and {MAX_PAGE:,}")
         binds: Document = {"limit": self.limit + 1, "@audit": AUDIT}
-        filters = self._filters(binds)
-        order, way = attribute(self.order_by, "order", binds), "DESC" if self.descending else "ASC"
-        after = self._opened(cursor) if cursor else None
-        rows, totals = [], []
-        for i, type_ in enumerate(types):
-            binds[f"@n{i}"] = type_.collection
-            if self.text:
-                binds[f"by{i}"] = type_.name
-            own = filters.replace("{i}", str(i))
-            rows.append(_ROWS.format(i=i, filters=own, after=self._after(order, i, after), order=order, way=way))
-            totals.append((_COUNTED_PRESENT if own == _PRESENT else _COUNTED).format(i=i, filters=own))
-        if after:
-            binds |= {"after": after[0], "after_key": after[1]}
-        counted = " + ".join(totals) if count and not after else "@total"
-        if counted == "@total":
-            binds["total"] = after[3] if after else None
-        found = f"UNION([], []{appended(f'rows{i}' for i in range(len(rows)))})"
-        return _PAGE.format(rows="".join(rows), found=found, way=way, total=counted, extension=EXTENSION), binds
+        binds |= {f"@n{i}": type_.collection for i, type_ in enumerate(types)}
+        if self.words or self.name:
+            binds |= {f"by{i}": type_.name for i, type_ in enumerate(types)}
+        return binds
 
     def page(self, answer: Document) -> Page:
         """Return the page that an answer holds."""
         rows, total = answer["rows"], answer["total"]
+        if isinstance(total, list):
+            total = None if None in total else sum(total)
         more = len(rows) > self.limit
         cursor = self._closed([*rows[self.limit - 1]["at"], total]) if more else None
         return Page(nodes=[row["d"] for row in rows[: self.limit]], total=total, cursor=cursor)
 
-    def _filters(self, binds: Document) -> str:
+    def filters(self, binds: Document) -> str:
+        """Return all conditions on a node of type `{i}`, and bind what they compare with. Raises Invalid."""
         texts = [] if self.archived else [_PRESENT]
         texts.append(filters(self.where, binds))
+        if self.name:
+            binds["name"] = self.name
+            texts.append(f"\n  FILTER {NAMED}")
         for name, sign in (("since", ">="), ("until", "<")):
             if getattr(self, name):
                 binds[name] = getattr(self, name)
                 texts.append(f"\n  FILTER d.created {sign} @{name}")
-        if self.text:
-            binds["words"] = self.text.lower().split()
+        if self.words:
+            binds["words"] = self.words
             texts.append(_WORDS)
         return "".join(texts)
 
-    def _after(self, order: str, i: int, after: list[Any] | None) -> str:
+    def after(self, order: str, i: int, after: list[Any] | None) -> str:
         """Return the filter for what follows the last row of the page before, in the order of its sort."""
         if not after:
             return ""
@@ -149,6 +188,21 @@ class Search:
     def _closed(self, position: list[Any]) -> str:
         text = model.canonical_text([self._mark, *position])
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    def counted(self, total: str, count: bool, after: list[Any] | None, binds: Document) -> str:
+        """Return the total of a first page as AQL, or what binds the one that a cursor brings along."""
+        if count and not after:
+            return total
+        binds["total"] = after[3] if after else None
+        return "@total"
+
+    def opened(self, cursor: str | None, binds: Document) -> list[Any] | None:
+        """Return where the page before ended, and bind what the rows after it are compared with. Raises Invalid."""
+        if not cursor:
+            return None
+        after = self._opened(cursor)
+        binds |= {"after": after[0], "after_key": after[1]}
+        return after
 
     def _opened(self, cursor: str) -> list[Any]:
         try:
@@ -190,11 +244,15 @@ def _conditions(name: str, condition: Any) -> list[tuple[str, Any]]:
 
 
 def attribute(name: str, bind: str, binds: Document) -> str:
-    """Return an attribute as AQL; one with dots is inside another, or has them in its own name."""
+    """Return an attribute as AQL; one with dots is inside others, or has them in its own name, also inside another."""
     if not name or not all(model.canonical(name, "where").split(".")):
         raise Invalid("where", f"{name!r} is not the name of an attribute")
     if "." not in name:
         binds[bind] = name
         return f"d.@{bind}"
+    first, rest = name.split(".", 1)
     binds |= {bind: name.split("."), f"{bind}_whole": name}
-    return f"NOT_NULL(d.@{bind}, d[@{bind}_whole])"
+    if "." not in rest:
+        return f"NOT_NULL(d.@{bind}, d[@{bind}_whole])"
+    binds |= {f"{bind}_first": first, f"{bind}_rest": rest}
+    return f"NOT_NULL(d.@{bind}, d[@{bind}_whole], d[@{bind}_first][@{bind}_rest])"

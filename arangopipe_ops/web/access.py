@@ -4,7 +4,7 @@ import secrets
 from functools import lru_cache
 from threading import Lock
 
-from arangopipe_ops.admin import provision
+from arangopipe_ops.admin import Rights, provision, rights
 from arangopipe_ops.connection import (
     DEFAULT_TIMEOUT,
     check_availability,
@@ -44,6 +44,10 @@ class ServerAccess:
     def store(self, token: str) -> Store:
         """Return the store as the token's user sees it; the first request shows whether the token is good."""
         return self._store(token)
+
+    def rights(self, token: str) -> Rights:
+        """Return what the token's user may do, as the database says."""
+        return rights(self.store(token).db, user_of(token) or "")
 
     def check(self) -> None:
         """Return if the database answers. Raises Unavailable."""
@@ -87,6 +91,10 @@ class FileAccess:
         if not _same(token, self._token):
             raise Unauthorized("The token is not the one that was printed at the start.")
         return self._store
+
+    def rights(self, token: str) -> Rights:
+        """Return what whoever has the token may do: everything, but for users, which a file has not."""
+        return Rights(write=True, define=True, administrate=False)
 
     def check(self) -> None:
         """Return if the file can be read. Raises an ArangopipeError."""

@@ -14,7 +14,13 @@ from arangopipe_ops.airflow.operators.decisions import (
     RetireOperator,
     SelectModelOperator,
 )
-from arangopipe_ops.airflow.operators.graph import AQLOperator, BatchWriteOperator, LinkOperator, RetentionOperator
+from arangopipe_ops.airflow.operators.graph import (
+    AnnotateOperator,
+    AQLOperator,
+    BatchWriteOperator,
+    LinkOperator,
+    RetentionOperator,
+)
 from arangopipe_ops.airflow.operators.metadata import (
     FAIL_ON_LASTING_ERRORS,
     Attributes,
@@ -38,6 +44,7 @@ from arangopipe_ops.airflow.operators.stages import (
 __all__ = [
     "FAIL_ON_LASTING_ERRORS",
     "AQLOperator",
+    "AnnotateOperator",
     "Attributes",
     "BatchWriteOperator",
     "CollectServingPerfOperator",

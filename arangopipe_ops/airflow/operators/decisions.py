@@ -137,6 +137,8 @@ class MetricGateOperator(MetadataOperator):
         one_of("on_failure", on_failure, ("fail", "skip", "branch"))
         if (on_failure == "branch") != bool(passed or failed):
             raise Invalid("passed", "and failed are the task ids of on_failure='branch', and of no other")
+        if on_failure != "fail":
+            self._refuse_late_instances(on_failure)
         self.node = node
         self.metric = metric
         self.threshold = threshold
@@ -151,6 +153,13 @@ class MetricGateOperator(MetadataOperator):
         self.on_failure = on_failure
         self.passed = passed
         self.failed = failed
+
+    def _refuse_late_instances(self, on_failure: str) -> None:
+        """Airflow cannot skip what it makes later: the task instances of a group mapped over a task's output."""
+        group = self.get_closest_mapped_task_group()
+        if group is not None and any(group.iter_mapped_dependencies()):
+            what = f"{on_failure!r} would skip nothing in {group.group_id}, which is mapped over what a task returns"
+            raise Invalid("on_failure", f"{what}. Map it over a list that stands in the DAG, or use 'fail'")
 
     def record(self, store: "Store", context: "Context") -> Any:
         from arangopipe_ops import analytics

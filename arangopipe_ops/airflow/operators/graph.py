@@ -1,17 +1,54 @@
-"""Operators on the graph itself: edges between stored nodes, many stages at once, AQL, and how long it is kept."""
+"""Operators on the graph itself: notes, edges between nodes, many stages at once, AQL, and how long it is kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import ObjectStoragePath, XComArg
 
-from arangopipe_ops.airflow.operators.metadata import Attributes, MetadataOperator, References, one_of
+from arangopipe_ops.airflow.operators.metadata import (
+    Attributes,
+    MetadataOperator,
+    Reference,
+    References,
+    one_of,
+    ref_of,
+)
 from arangopipe_ops.errors import Invalid
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from arangopipe_ops.store import OnConflict, Store, Summary
+
+
+class AnnotateOperator(MetadataOperator):
+    """Sets notes of a stored node: description, owner, tags, tag, deployment_tag; None removes one. Returns its Ref.
+
+    `notes` are their values by name, and `reason` is for the audit. A `node` that is given by name needs its `kind`.
+    """
+
+    template_fields: Sequence[str] = ("node", "notes", "kind", "reason", *MetadataOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(("node", "notes"), "json")
+
+    def __init__(
+        self,
+        *,
+        node: Reference,
+        notes: Attributes,
+        kind: str | None = None,
+        reason: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.node = node
+        self.notes: Any = notes
+        self.kind = kind
+        self.reason = reason
+
+    def record(self, store: "Store", context: "Context") -> Any:
+        if not isinstance(self.notes, Mapping):
+            raise Invalid("notes", f"{self.notes!r} is not a mapping of names to values")
+        return ref_of(store.annotate(self.node, self.kind, reason=self.reason, **self.notes)["nodes"][0], store)
 
 
 class LinkOperator(MetadataOperator):

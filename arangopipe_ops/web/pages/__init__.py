@@ -1,25 +1,62 @@
-"""The same operations as pages for people, rendered here: no script of our own, nothing from elsewhere."""
+"""The same operations as pages for people, rendered here; what scripts add to them is in static files of ours."""
 
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from arangopipe_ops.web.pages import failures, nodes, overview, search, signing
-from arangopipe_ops.web.pages.sessions import Sessions, proven, signed_in
+from arangopipe_ops.web.pages import (
+    administration,
+    ask,
+    comparison,
+    console,
+    deployments,
+    failures,
+    lineage,
+    nodes,
+    overview,
+    projects,
+    runs,
+    search,
+    signing,
+    users,
+)
+from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
 
+TOPICS = (
+    overview,
+    projects,
+    search,
+    nodes,
+    lineage,
+    runs,
+    comparison,
+    deployments,
+    ask,
+    console,
+    administration,
+    users,
+)
 STATIC = Path(__file__).parent.parent / "static"
 
 
 def install(app: FastAPI) -> None:
-    """Add the pages to an application. Every form of theirs is checked, and all but the sign-in want a session."""
+    """Add the pages to an application, with those to sign in and out."""
     app.state.sessions = Sessions()
     open_pages = APIRouter(dependencies=[Depends(proven)], include_in_schema=False)
     open_pages.include_router(signing.routes)
-    closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
-    for topic in (overview, search, nodes):
-        closed_pages.include_router(topic.routes)
     app.include_router(open_pages)
+    mount(app, signing.SignedIn())
+
+
+def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
+    """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
+    app.state.callers = callers
+    closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
+    for topic in TOPICS:
+        closed_pages.include_router(topic.routes)
+    for routes in further:
+        closed_pages.include_router(routes)
     app.include_router(closed_pages)
     app.mount("/static", StaticFiles(directory=STATIC))
     failures.install(app)

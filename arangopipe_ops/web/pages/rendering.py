@@ -3,43 +3,76 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from arangopipe_ops import __version__
+from arangopipe_ops import __version__, model
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Schema
-from arangopipe_ops.web.pages.sessions import cookie_of, session_of, sessions_of
+from arangopipe_ops.web.pages.sessions import Session, callers_of, session_of
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
+)
 
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; font-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": f"{_POLICY}'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 """What every answer says to the browser: nothing from elsewhere, nothing inline, nothing kept."""
 
+NAVIGATION: tuple[tuple[str, str], ...] = (
+    ("/", "Overview"),
+    ("/projects", "Projects"),
+    ("/search", "Search"),
+    ("/runs", "Runs"),
+    ("/deployments", "Deployments"),
+    ("/ask", "Ask"),
+    ("/query", "Query"),
+    ("/admin", "Administration"),
+)
+"""Where every page leads to, and how it is called there."""
+
+MOST_INSIDE = 100
+"""So many entries of a value are shown."""
+
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
-def render(
-    request: Request, template: str, facts: Mapping[str, Any], status: int = 200, *, cookie: str | None = None
-) -> Response:
-    """Return a page. `cookie` is what the browser will keep from now on, where that is not what it has."""
-    session = session_of(request)
+def render(request: Request, template: str, facts: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a page."""
+    callers, session = callers_of(request), session_of(request)
     known = {
         "root": request.scope.get("root_path", ""),
+        "page_path": path_of(request),
         "user": session and session.user,
-        "csrf": sessions_of(request).proof(cookie_of(request) if cookie is None else cookie),
+        "notice": session and session.told(),
+        "csrf": callers.proof(request),
+        "signs_out": callers.signs_out,
+        "refusals": callers.refusals(request),
     }
-    return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, dict(HEADERS))
+    headers = {**HEADERS, "Content-Security-Policy": _POLICY + callers.framed_by}
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, headers)
+
+
+def done(request: Request, session: Session, path: str, notice: str) -> Response:
+    """Lead from a form that was carried out to a page, which says so."""
+    session.notice = notice
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
+
+
+def path_of(request: Request) -> str:
+    """Return the path of a request inside the application."""
+    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def download(content: str | bytes, media: str, name: str) -> Response:
@@ -70,10 +103,29 @@ def node_path(id: str) -> str:
     return f"/nodes/{quote(id, safe='/')}"
 
 
+def deployment_path(id: str) -> str:
+    """Return the path of a deployment's own page."""
+    return f"/deployments/{quote(id.partition('/')[2], safe='')}"
+
+
+def coded(text: str) -> Markup:
+    """Return a text with what stands between backquotes marked as code."""
+    marks = ("{}", "<code>{}</code>")
+    return Markup().join(Markup(marks[i % 2]).format(part) for i, part in enumerate(text.split("`")))
+
+
 def time_of(value: str) -> str | None:
     """Return a moment as people read it, or None for a text that is none."""
     found = _MOMENT.fullmatch(value)
     return f"{found[1]} {found[2]}{found[3] or ''} UTC" if found else None
+
+
+def instant(value: Any) -> datetime | None:
+    """Return a time as it is stored, None for anything else that another program wrote."""
+    try:
+        return datetime.fromisoformat(model.moment(value, "time"))
+    except Invalid:
+        return None
 
 
 def moment(value: Any) -> Any:
@@ -100,10 +152,11 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters |= {
+    "coded": coded,
+    "deployment_path": deployment_path,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
-    "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"version": __version__}
+_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}

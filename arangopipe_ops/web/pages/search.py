@@ -1,7 +1,5 @@
 """Search over all kinds: the whole state is in the address, so that it can be saved and sent."""
 
-import csv
-import io
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -12,12 +10,17 @@ from starlette.responses import Response
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Schema
 from arangopipe_ops.store import Page, Store
+from arangopipe_ops.store.conditions import CONDITIONS_HELP, conditions
 from arangopipe_ops.store.search import MAX_PAGE
+from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import download, kind_of, plain, render
+from arangopipe_ops.web.pages.rendering import kind_of, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
+WITHIN_KIND, WITHIN_ALL = 5_000, 1_000
+"""So many nodes of each kind are looked at where no index serves, of one kind or of all."""
+
 NOTES = ("owner", "tags")
 
 routes = APIRouter()
@@ -30,6 +33,7 @@ class Asked(BaseModel):
     text: str = ""
     name: str = ""
     tag: str = ""
+    where: str = ""
     since: str = ""
     until: str = ""
     sort: str = "created"
@@ -42,7 +46,12 @@ class Asked(BaseModel):
     @property
     def filtered(self) -> bool:
         """Whether it looks for less than all nodes."""
-        return any((self.kind, self.text, self.name, self.tag, self.since, self.until))
+        return any((self.kind, self.text, self.name, self.tag, self.where.strip(), self.since, self.until))
+
+    @property
+    def within(self) -> int:
+        """How many nodes of a kind are looked at, at most."""
+        return WITHIN_KIND if self.kind else WITHIN_ALL
 
     def address(self, path: str = "/search", **changes: Any) -> str:
         """Return the address of this search with some changes, on its first page unless a cursor is given."""
@@ -52,16 +61,14 @@ class Asked(BaseModel):
 
     def found(self, store: Store, limit: int) -> Page:
         """Return a page of what is found. Raises Invalid."""
-        where: dict[str, Any] = {"tags": {"has": self.tag}} if self.tag else {}
-        if self.name:
-            if not self.kind:
-                raise Invalid("name", "is called otherwise in each kind: choose a kind, or look for words")
-            type_ = store.schema.node(self.kind)
-            where[type_.name] = {"prefix": self.name}
+        where = conditions([line for line in self.where.splitlines() if line.strip()])
+        if self.tag:
+            where.setdefault("tags", {})["has"] = self.tag
         return store.search(
             self.kind or None,
             where,
             text=self.text or None,
+            name=self.name or None,
             since=self.since or None,
             until=self.until or None,
             archived=self.archived,
@@ -69,6 +76,7 @@ class Asked(BaseModel):
             descending=self.way == "desc",
             limit=limit,
             cursor=self.cursor or None,
+            within=self.within,
         )
 
 
@@ -94,23 +102,28 @@ def search(request: Request, store: CallersStore, asked: Search) -> Response:
         "sorts": sorts_of(asked.kind, schema),
         "limits": sorted({*LIMITS, asked.limit}),
         "most": MAX_PAGE,
+        "reached": page.get("reached", {}),
+        "conditions_help": CONDITIONS_HELP,
     }
     return render(request, "search.html", facts, 422 if problem else 200)
 
 
 @routes.get("/search.csv")
-def export(store: CallersStore, asked: Search) -> Response:
+def search_csv(store: CallersStore, asked: Search) -> Response:
     """Return what is found as a table with all attributes, up to the store's largest page."""
+    nodes = _exported(store, asked)
+    return csv_file(["_id", "_kind", *_attributes(nodes)], nodes, "nodes.csv")
+
+
+@routes.get("/search.json")
+def search_json(store: CallersStore, asked: Search) -> Response:
+    """Return the nodes that are found, up to the store's largest page."""
+    return json_file(_exported(store, asked), "nodes.json")
+
+
+def _exported(store: Store, asked: Asked) -> list[Document]:
     schema = store.stage().schema
-    nodes = asked.found(store, MAX_PAGE)["nodes"]
-    columns = ["_id", "_kind", *_attributes(nodes)]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    for node in nodes:
-        row = {**node, "_kind": kind_of(node, schema)}
-        writer.writerow([_cell(row.get(column)) for column in columns])
-    return download(text.getvalue(), "text/csv; charset=utf-8", "nodes.csv")
+    return [{**node, "_kind": kind_of(node, schema)} for node in asked.found(store, MAX_PAGE)["nodes"]]
 
 
 def columns_of(asked: Asked, nodes: list[Document], schema: Schema) -> list[str]:
@@ -137,11 +150,3 @@ def _attributes(nodes: list[Document]) -> list[str]:
     named = {name for node in nodes for name in node if not name.startswith("_")}
     first = sorted({"name", "run_id", "version"} & named)
     return first + sorted(named - set(first))
-
-
-def _cell(value: Any) -> Any:
-    """Return a value for a table; a text that a spreadsheet would take for a formula is marked as text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = plain(value)
-    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text

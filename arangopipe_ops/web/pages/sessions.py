@@ -1,36 +1,61 @@
-"""Who has signed in with a browser, and whether a form was sent from a page of ours."""
+"""Who asks for a page, what they may do, and whether a form was sent from a page of ours."""
 
 import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, HTTPException, Request
 from starlette.responses import Response
 
-from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.admin import Rights
+from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import Access
 
 COOKIE = "arangopipe_session"
 IDLE_SECONDS = 3600.0
+RIGHTS_SECONDS = 60.0
 MAX_SESSIONS = 10_000
 MAX_FIELDS = 200
+
+READS = "reads"
+"""The tag of a route that takes a form and changes nothing; other forms are for those who may write."""
 
 
 @dataclass
 class Session:
-    """Somebody who has signed in: the token of the database's, and until when it is kept."""
+    """Somebody who has signed in: the token of the database's, and until when it is kept.
+
+    `rights` are what the database said that they may do, and until when that is believed; `notice` is what the next
+    page has to tell them; `statements` are what they asked at the console, the newest first.
+    """
 
     id: str
     token: str = field(repr=False)
     user: str
     until: float
+    rights: tuple[Rights, float] | None = None
+    notice: str | None = None
+    statements: deque[Any] = field(default_factory=lambda: deque(maxlen=30))
+
+    def remembered(self, ask: Callable[[], Rights]) -> Rights:
+        """Return the rights, which the database is asked once a minute: it decides at every write."""
+        now = time.monotonic()
+        if self.rights is None or self.rights[1] < now:
+            self.rights = ask(), now + RIGHTS_SECONDS
+        return self.rights[0]
+
+    def told(self) -> str | None:
+        """Return what there is to tell, once."""
+        notice, self.notice = self.notice, None
+        return notice
 
 
 class Sessions:
@@ -85,13 +110,50 @@ def access_of(request: Request) -> Access:
 
 
 def cookie_of(request: Request) -> str:
-    """Return what the browser keeps for us, or an empty text."""
-    return request.cookies.get(COOKIE, "")
+    """Return what the browser keeps for us, or will from this answer on, or an empty text."""
+    return getattr(request.state, "cookie", None) or request.cookies.get(COOKIE, "")
+
+
+class Callers(Protocol):
+    """How it is known who asks for a page: by a sign-in of ours, or by what the pages are mounted in."""
+
+    framed_by: str
+    """Who may show a page in a frame, as a content security policy says it."""
+
+    signs_out: bool
+    """Whether pages offer to sign out."""
+
+    def basis(self, request: Request) -> str:
+        """Return in a sentence who decides what somebody may do."""
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right of `Rights`, and what it takes to have it."""
+
+    def session(self, request: Request) -> Session | None:
+        """Return who asks, or None."""
+
+    def store(self, request: Request, session: Session) -> Store:
+        """Return the graph as they see it."""
+
+    def rights(self, request: Request, session: Session) -> Rights:
+        """Return what they may do."""
+
+    def proof(self, request: Request) -> str:
+        """Return what a form has to send along, that only a page given to this browser can know, or an empty text."""
+
+    def unknown(self, request: Request, detail: str) -> Response:
+        """Answer who is not known, or not any more; `detail` says to whom."""
+
+
+def callers_of(request: Request) -> Callers:
+    """Return how the application knows who asks."""
+    callers: Callers = request.app.state.callers
+    return callers
 
 
 def session_of(request: Request) -> Session | None:
-    """Return who has signed in, or None."""
-    return sessions_of(request).find(cookie_of(request))
+    """Return who asks, or None."""
+    return callers_of(request).session(request)
 
 
 def keep(response: Response, request: Request, value: str) -> None:
@@ -118,20 +180,56 @@ async def proven(request: Request, fields: Form) -> None:
     """Refuse a form that was not sent from a page of ours."""
     if request.method in ("GET", "HEAD"):
         return
-    cookie, proof = cookie_of(request), fields.get("csrf", "")
-    expected = sessions_of(request).proof(cookie)
-    if not cookie or not hmac.compare_digest(proof.encode(errors="replace"), expected.encode()):
+    proof, expected = fields.get("csrf", ""), callers_of(request).proof(request)
+    if not expected or not hmac.compare_digest(proof.encode(errors="replace"), expected.encode()):
         raise HTTPException(
             403, "This form is too old, or was not sent from a page of ours. Go back and load it again."
         )
 
 
-async def signed_in(request: Request) -> Store:
-    """Return the store as who has signed in sees it. Raises Unauthorized."""
+async def current(request: Request) -> Session:
+    """Return who asks. Raises Unauthorized."""
     session = session_of(request)
     if session is None:
         raise Unauthorized("Sign in first.")
-    return access_of(request).store(session.token)
+    return session
+
+
+CallersSession = Annotated[Session, Depends(current)]
+
+
+async def signed_in(request: Request, session: CallersSession) -> Store:
+    """Return the store as who asks sees it."""
+    return callers_of(request).store(request, session)
 
 
 CallersStore = Annotated[Store, Depends(signed_in)]
+
+
+def rights_of(request: Request, session: CallersSession) -> Rights:
+    """Return what who asks may do."""
+    return callers_of(request).rights(request, session)
+
+
+CallersRights = Annotated[Rights, Depends(rights_of)]
+
+
+def changes(request: Request) -> bool:
+    """Return whether a request is a form that may change something."""
+    return request.method not in ("GET", "HEAD") and READS not in request.scope["route"].tags
+
+
+def needs(right: str) -> Any:
+    """Return what a route depends on that is only for who has a right."""
+
+    def check(request: Request, rights: CallersRights) -> None:
+        if not getattr(rights, right):
+            raise Unauthorized(callers_of(request).refusals(request)[right], signed_in=True)
+
+    return Depends(check)
+
+
+async def sure(fields: Form) -> None:
+    """Refuse a form without the tick that says one means it."""
+    if fields.get("sure") != "yes":
+        raise Invalid("", "Nothing was changed: tick the box that says you are sure.")

@@ -1,17 +1,81 @@
 """Sign in with a database user, or on a file with its token or the link printed at the start; sign out."""
 
 import secrets
+from collections.abc import Mapping
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from arangopipe_ops.admin import Rights
 from arangopipe_ops.connection import user_of
 from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
-from arangopipe_ops.web.pages.rendering import render
-from arangopipe_ops.web.pages.sessions import Form, access_of, cookie_of, keep, session_of, sessions_of
+from arangopipe_ops.web.pages.rendering import path_of, render
+from arangopipe_ops.web.pages.sessions import (
+    Form,
+    Session,
+    access_of,
+    cookie_of,
+    keep,
+    session_of,
+    sessions_of,
+)
 
 routes = APIRouter()
+
+
+_OF_A_SERVER = {
+    "write": "You may read this graph, but not write to it: "
+    "that needs Read/Write on its collections (the role writer).",
+    "define": "You may not change what this graph is made of: "
+    "that needs Administrate on its database (the role owner).",
+    "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
+}
+_OF_A_FILE = {
+    "administrate": "A file has no users: whoever has its token may do everything. "
+    "`arangopipe serve-db --file …` serves it as a database with users."
+}
+
+
+class SignedIn:
+    """Callers who have signed in here: each has a session, and the rights that the database gives them."""
+
+    framed_by = "'none'"
+    signs_out = True
+
+    def basis(self, request: Request) -> str:
+        """Say what a token is good for."""
+        return _OF_A_FILE["administrate"] if _is_file(request) else "The database decides: it gives each user rights."
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right in the database."""
+        return _OF_A_FILE if _is_file(request) else _OF_A_SERVER
+
+    def session(self, request: Request) -> Session | None:
+        """Return the session that the browser's cookie opens."""
+        return sessions_of(request).find(cookie_of(request))
+
+    def store(self, request: Request, session: Session) -> Store:
+        """Return the store as the session's token opens it. Raises Unauthorized."""
+        return access_of(request).store(session.token)
+
+    def rights(self, request: Request, session: Session) -> Rights:
+        """Return what the database lets them do."""
+        return session.remembered(lambda: access_of(request).rights(session.token))
+
+    def proof(self, request: Request) -> str:
+        """Return what only a page that was given the browser's cookie can know."""
+        cookie = cookie_of(request)
+        return sessions_of(request).proof(cookie) if cookie else ""
+
+    def unknown(self, request: Request, detail: str) -> Response:
+        """Lead to the sign-in and from there back; a session whose token is good no more has ended."""
+        sessions_of(request).close(cookie_of(request))
+        query = f"?{request.url.query}" if request.url.query else ""
+        back = f"?next={quote(path_of(request) + query, safe='')}" if request.method == "GET" else ""
+        return RedirectResponse(f"{_root(request)}/sign-in{back}", 303)
 
 
 @routes.get("/sign-in")
@@ -50,20 +114,24 @@ def sign_out(request: Request) -> Response:
 
 
 def _asked(request: Request, next: str, problem: str | None = None) -> Response:
-    cookie = cookie_of(request) or secrets.token_urlsafe(32)
-    facts = {"next": next, "problem": problem, "file": isinstance(access_of(request), FileAccess)}
-    response = render(request, "sign_in.html", facts, 401 if problem else 200, cookie=cookie)
-    keep(response, request, cookie)
+    request.state.cookie = cookie_of(request) or secrets.token_urlsafe(32)
+    facts = {"next": next, "problem": problem, "file": _is_file(request)}
+    response = render(request, "sign_in.html", facts, 401 if problem else 200)
+    keep(response, request, cookie_of(request))
     return response
 
 
 def _entered(request: Request, token: str, next: str) -> Response:
     """Open a session under an id of its own: one that the browser had before may be known to others."""
     sessions = sessions_of(request)
-    user = "this file" if isinstance(access_of(request), FileAccess) else user_of(token) or "?"
+    user = "this file" if _is_file(request) else user_of(token) or "?"
     response = _on(request, next)
     keep(response, request, sessions.open(token, user).id)
     return response
+
+
+def _is_file(request: Request) -> bool:
+    return isinstance(access_of(request), FileAccess)
 
 
 def _on(request: Request, next: str) -> Response:

@@ -1,17 +1,33 @@
-"""Draw a lineage: as a tree of text, as DOT, Mermaid or SVG."""
+"""Draw a lineage: as a tree of text, as DOT, Mermaid, SVG or PNG."""
 
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import Any
 
-from arangopipe_ops.errors import Misconfigured
-from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Document, Lineage, LineageNode, Schema
+from arangopipe_ops.drawing.graphviz import drawn
+from arangopipe_ops.errors import Invalid
+from arangopipe_ops.model import ANNOTATIONS, SCHEMA, Cut, Document, Lineage, LineageNode, Schema
+
+MAX_NODES, MAX_EDGES = 2000, 8000
+"""What a picture shows at most."""
 
 _NAME_LENGTH, _SUMMARY_LENGTH, _SUMMARY_ITEMS = 60, 60, 4
-_BOX_WIDTH, _BOX_ITEMS, _TOOLTIP_LENGTH = 34, 3, 400
-_FILLS = ("#dbeafe", "#dcfce7", "#ccfbf1", "#fef3c7", "#e5e7eb", "#ede9fe", "#fae8ff", "#fee2e2", "#ffedd5")
+_BOX_WIDTH, _BOX_ITEMS, _TOOLTIP_LENGTH, _TOOLTIP_ITEMS = 34, 3, 400, 12
+_LABELLED, _QUICK = 60, 300
+_LOOKS = (
+    ("folder", "#dbeafe"),
+    ("cylinder", "#dcfce7"),
+    ("tab", "#ccfbf1"),
+    ("component", "#fef3c7"),
+    ("box", "#e5e7eb"),
+    ("note", "#ede9fe"),
+    ("note", "#fae8ff"),
+    ("box3d", "#fee2e2"),
+    ("note", "#ffedd5"),
+    ("octagon", "#fecaca"),
+)
+"""Shape and colour of nodes by their kind's place in the schema; the kind stands in each as text."""
 
 
 def tree(lineage: Lineage, schema: Schema = SCHEMA) -> str:
@@ -34,26 +50,46 @@ def tree(lineage: Lineage, schema: Schema = SCHEMA) -> str:
     return "\n".join(lines(lineage["start"], "", ""))
 
 
-def dot(lineage: Lineage, schema: Schema = SCHEMA, link: Callable[[str], str] | None = None) -> str:
-    """Return a lineage in Graphviz's language, upstream at the left; `link` gives a node's address by its `_id`."""
+def dot(
+    lineage: Lineage,
+    schema: Schema = SCHEMA,
+    link: Callable[[str], str] | None = None,
+    rest: Callable[[Cut], str] | None = None,
+) -> str:
+    """Return a lineage in Graphviz's language, upstream at the left.
+
+    `link` gives the address of a node by its `_id`, `rest` that of what is cut. Of many edges each tells its type
+    only when it is pointed at: labels double the time to draw. What takes long to place is placed less neatly.
+    """
+    labelled, quick = len(lineage["edges"]) <= _LABELLED, len(lineage["nodes"]) > _QUICK
     rows = [
         "digraph lineage {",
-        '  graph [rankdir=LR, bgcolor="transparent", fontname="Helvetica", nodesep=0.25, ranksep=0.6];',
-        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11, color="#64748b"];',
+        '  graph [rankdir=LR, bgcolor="transparent", fontname="Helvetica", nodesep=0.25, ranksep=0.6'
+        + (", nslimit=0.1, nslimit1=0.1, mclimit=0.1];" if quick else "];"),
+        '  node [style="rounded,filled", fontname="Helvetica", fontsize=11, color="#64748b"];',
         '  edge [fontname="Helvetica", fontsize=9, color="#94a3b8", fontcolor="#64748b", arrowsize=0.7];',
     ]
     for node in lineage["nodes"]:
-        label = "\\n".join(_dot_text(line) for line in _box(node, schema))
-        tooltip = _dot_text(f"{_clipped(node['name'], _TOOLTIP_LENGTH)} ({node['_id']})")
-        looks = {"label": label, "tooltip": tooltip, "fillcolor": _fill(node, schema)}
+        shape, fill = _LOOKS[list(schema.nodes).index(node["kind"]) % len(_LOOKS)]
+        looks = {"label": _dot_lines(_box(node, schema)), "tooltip": _dot_lines(_told_of(node, schema))}
+        looks |= {"shape": shape, "fillcolor": fill}
         if node["_id"] == lineage["start"]:
             looks["penwidth"] = "2.5"
         if link is not None:
             looks["URL"] = _dot_text(link(node["_id"]))
-        attributes = ", ".join(f'{name}="{value}"' for name, value in looks.items())
-        rows.append(f'  "{node["_id"]}" [{attributes}];')
+        rows.append(f'  "{node["_id"]}" [{_dot_attributes(looks)}];')
     for edge in lineage["edges"]:
-        rows.append(f'  "{edge["upstream"]}" -> "{edge["downstream"]}" [label="{_dot_text(edge["edge"])}"];')
+        name = _dot_text(edge["edge"])
+        looks = {"tooltip": name} | ({"label": name} if labelled else {})
+        rows.append(f'  "{edge["upstream"]}" -> "{edge["downstream"]}" [{_dot_attributes(looks)}];')
+    for i, cut in enumerate(lineage["cut"]):
+        looks = {"label": said(cut), "tooltip": _dot_lines([said(cut), cut["edge"]])}
+        looks |= {"shape": "box", "style": "dashed,rounded", "class": "cut"}
+        if rest is not None:
+            looks["URL"] = _dot_text(rest(cut))
+        ends = _flow(cut, f"cut {i}", schema)
+        rows.append(f'  "cut {i}" [{_dot_attributes(looks)}];')
+        rows.append(f'  "{ends[0]}" -> "{ends[1]}" [style=dashed, tooltip="{_dot_text(cut["edge"])}"];')
     return "\n".join([*rows, "}"])
 
 
@@ -65,24 +101,48 @@ def mermaid(lineage: Lineage, schema: Schema = SCHEMA) -> str:
         parts = [_mermaid_text(line) for line in _box(node, schema)]
         rows.append(f'  {short[node["_id"]]}["{"<br/>".join(parts)}"]')
     rows += [f"  {short[e['upstream']]} -->|{e['edge']}| {short[e['downstream']]}" for e in lineage["edges"]]
+    for i, cut in enumerate(lineage["cut"]):
+        upstream, downstream = _flow(cut, f"c{i}", schema)
+        rows.append(f'  c{i}(["{said(cut)}"])')
+        rows.append(f"  {short.get(upstream, upstream)} -.->|{cut['edge']}| {short.get(downstream, downstream)}")
     return "\n".join(rows)
 
 
-def svg(lineage: Lineage, schema: Schema = SCHEMA, link: Callable[[str], str] | None = None) -> bytes:
-    """Return a lineage drawn by Graphviz as SVG, its nodes linked as in `dot`.
+def svg(
+    lineage: Lineage,
+    schema: Schema = SCHEMA,
+    link: Callable[[str], str] | None = None,
+    rest: Callable[[Cut], str] | None = None,
+) -> bytes:
+    """Return a lineage drawn by Graphviz as SVG, with links as in `dot`.
 
-    Raises Misconfigured where pygraphviz is not installed.
+    Raises Invalid for more than a picture shows or what takes too long to draw, Misconfigured where pygraphviz is
+    not installed, and Unavailable while too much is drawn.
     """
-    try:
-        import pygraphviz
-    except ImportError as error:
-        raise Misconfigured("drawing needs pygraphviz: pip install 'arangopipe-ops[draw]'") from error
-    with _GRAPHVIZ:
-        return bytes(pygraphviz.AGraph(string=dot(lineage, schema, link)).draw(format="svg", prog="dot"))
+    return _picture("svg", lineage, dot(lineage, schema, link, rest))
 
 
-_GRAPHVIZ = Lock()
-"""Graphviz works in this process, for one thread at a time."""
+def png(lineage: Lineage, schema: Schema = SCHEMA) -> bytes:
+    """Return a lineage drawn by Graphviz as PNG. Raises what `svg` raises."""
+    return _picture("png", lineage, dot(lineage, schema))
+
+
+def _picture(format: str, lineage: Lineage, text: str) -> bytes:
+    nodes, edges = len(lineage["nodes"]), len(lineage["edges"])
+    if nodes > MAX_NODES or edges > MAX_EDGES:
+        raise Invalid(
+            "lineage",
+            f"{nodes:,} nodes and {edges:,} edges are more than a picture shows, which are {MAX_NODES:,} and "
+            f"{MAX_EDGES:,}. Lower the depth, take one side, or less of large fans.",
+        )
+    return drawn(text, format, nodes + edges)
+
+
+def said(cut: Cut) -> str:
+    """Return how many nodes are left out, as text."""
+    if cut["exact"]:
+        return f"and {cut['more']:,} more"
+    return f"and more than {cut['more']:,} more" if cut["more"] else "and more"
 
 
 def summary(kind: str, document: Document, schema: Schema = SCHEMA) -> str:
@@ -101,6 +161,20 @@ def _box(node: LineageNode, schema: Schema) -> list[str]:
     version = node["document"].get("version")
     told = [*([f"version {version}"] if version else []), *_told(node["kind"], node["document"], schema)[:_BOX_ITEMS]]
     return [node["kind"], _shortened(node["name"], _BOX_WIDTH), *(_clipped(line, _BOX_WIDTH) for line in told)]
+
+
+def _told_of(node: LineageNode, schema: Schema) -> list[str]:
+    """Return the lines that tell what is known of a node at a glance, with its name whole."""
+    about = [_clipped(line, _TOOLTIP_LENGTH) for line in _told(node["kind"], node["document"], schema)[:_TOOLTIP_ITEMS]]
+    version = node["document"].get("version")
+    told = [*([f"version {version}"] if version else []), *about]
+    return [node["kind"], _clipped(node["name"], _TOOLTIP_LENGTH), node["_id"], *told]
+
+
+def _flow(cut: Cut, other: str, schema: Schema) -> tuple[str, str]:
+    """Return the node that is left out, and the one whose fan it is of, upstream first."""
+    away = schema.edge(cut["edge"]).upstream == "from"
+    return (cut["node"], other) if cut["outward"] == away else (other, cut["node"])
 
 
 def _telling(name: str, document: Mapping[str, Any], identity: Sequence[str]) -> bool:
@@ -139,7 +213,12 @@ def _name(node: LineageNode) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"{len(value)}" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"{len(value)}"
+    return _MOMENT.sub(r"\1 \2", str(value))
+
+
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*Z")
 
 
 def _shortened(name: str, length: int) -> str:
@@ -153,8 +232,12 @@ def _clipped(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _fill(node: LineageNode, schema: Schema) -> str:
-    return _FILLS[list(schema.nodes).index(node["kind"]) % len(_FILLS)]
+def _dot_attributes(looks: Mapping[str, str]) -> str:
+    return ", ".join(f'{name}="{value}"' for name, value in looks.items())
+
+
+def _dot_lines(lines: Sequence[str]) -> str:
+    return "\\n".join(_dot_text(line) for line in lines)
 
 
 def _dot_text(text: str) -> str:

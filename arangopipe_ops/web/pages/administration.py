@@ -1,0 +1,164 @@
+"""Looking after the graph: what is archived, which types there are, how long performance is kept, what is wrong."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from arangopipe_ops import admin, model, stages
+from arangopipe_ops.admin.retention import days_of
+from arangopipe_ops.web.pages.nodes import rows_of
+from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
+from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
+
+PAGE = 50
+
+routes = APIRouter()
+
+
+@routes.get("/admin")
+def administration(request: Request, store: CallersStore, rights: CallersRights) -> Response:
+    """Show what can be administrated, and by whom."""
+    facts = {"may": rights, "database": store.db.name, "basis": callers_of(request).basis(request)}
+    return render(request, "administration.html", facts)
+
+
+# --- nodes
+
+
+@routes.get("/admin/nodes")
+def nodes(
+    request: Request, store: CallersStore, rights: CallersRights, kind: str = "Project", cursor: str = ""
+) -> Response:
+    """Show the nodes of a kind, also those that are archived."""
+    schema = store.stage().schema
+    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None, count=False)
+    facts = {
+        "kind": schema.node(kind).kind,
+        "kinds": list(schema.nodes),
+        "rows": rows_of(page["nodes"], schema),
+        "next": page["cursor"] and f"/admin/nodes?{urlencode({'kind': kind, 'cursor': page['cursor']})}",
+        "may": rights,
+    }
+    return render(request, "admin_nodes.html", facts)
+
+
+@routes.post("/admin/nodes/{collection}/{key}/{change}", dependencies=[needs("write")])
+def change_node(
+    request: Request,
+    store: CallersStore,
+    session: CallersSession,
+    collection: str,
+    key: str,
+    change: Literal["archive", "restore"],
+    fields: Form,
+) -> Response:
+    """Hide a node from searches, or undo that."""
+    changed = getattr(store, change)(f"{collection}/{key}", reason=fields.get("reason") or None)
+    node, told = changed["nodes"][0], {"archive": "is archived", "restore": "is restored"}[change]
+    notice = f"{name_of(node, store.schema)} {told}."
+    return done(request, session, f"/admin/nodes?kind={quote(kind_of(node, store.schema))}", notice)
+
+
+@routes.post("/admin/projects", dependencies=[needs("write")])
+def register_project(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Register a project."""
+    notes = {name: fields[name] for name in ("owner", "description") if fields.get(name)}
+    ref = store.write(stages.register_project(fields.get("name", ""), **notes))
+    notice = f"{ref['name']} is registered." if ref["created"] else f"{ref['name']} was registered before."
+    return done(request, session, "/admin/nodes?kind=Project", notice)
+
+
+# --- types
+
+
+@routes.get("/admin/types")
+def types(request: Request, store: CallersStore, rights: CallersRights) -> Response:
+    """Show the node and edge types that were added to the graph."""
+    schema = store.stage().schema
+    facts = {"kinds": list(schema.nodes), "added": model.extension(schema), "may": rights}
+    return render(request, "admin_types.html", facts)
+
+
+@routes.post("/admin/types/nodes", dependencies=[needs("define")])
+def add_node_type(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Add a node type."""
+    given: dict[str, Any] = {name: fields.get(name, "").strip() for name in ("kind", "collection")}
+    lists = {name: _listed(fields.get(name, "")) for name in ("identity", "shows")}
+    added = admin.extend(store.db, nodes=[given | lists])
+    return done(request, session, "/admin/types", _added(given["kind"], added))
+
+
+@routes.post("/admin/types/edges", dependencies=[needs("define")])
+def add_edge_type(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Add an edge type."""
+    given = {name: fields.get(name, "").strip() for name in ("name", "source", "target", "upstream")}
+    added = admin.extend(store.db, edges=[given])
+    return done(request, session, "/admin/types", _added(given["name"], added))
+
+
+def _listed(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [each for each in map(str.strip, text.split(",")) if each]
+
+
+def _added(name: str, added: bool) -> str:
+    return f"{name} is a type of this graph now." if added else f"{name} was a type of this graph before."
+
+
+@routes.post("/admin/types/withdrawal", dependencies=[needs("define"), Depends(sure)])
+def withdraw(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Remove a node or edge type that was added and has no documents."""
+    nodes, edges = ([fields[name]] if fields.get(name) else [] for name in ("node", "edge"))
+    gone = admin.withdraw(store.db, nodes=nodes, edges=edges)
+    notice = f"{', '.join(nodes + edges)} is withdrawn." if gone else "There was nothing to withdraw."
+    return done(request, session, "/admin/types", notice)
+
+
+# --- retention
+
+
+@routes.get("/admin/retention")
+def retention(request: Request, store: CallersStore, rights: CallersRights, days: str = "") -> Response:
+    """Show how long serving performance is kept, and what would go if it were kept for some days."""
+    plan = admin.retention(store.db, days_of(days), dry_run=True) if days else None
+    facts = {"kept": admin.kept_for(store.db), "plan": plan, "days_asked": days, "may": rights}
+    return render(request, "admin_retention.html", facts)
+
+
+@routes.post("/admin/retention", dependencies=[needs("define"), Depends(sure)])
+def keep_for(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Let the database forget serving performance some days after its period, or never."""
+    days = days_of(fields.get("days", ""))
+    admin.retention(store.db, days)
+    notice = "Serving performance is kept for ever." if days is None else f"It is kept for {days:g} days."
+    return done(request, session, "/admin/retention", notice)
+
+
+# --- doctor
+
+
+@routes.get("/admin/doctor")
+def doctor(
+    request: Request, store: CallersStore, rights: CallersRights, look: Literal["", "structure", "all"] = ""
+) -> Response:
+    """Show, when asked, what is wrong with the database, and what cures it."""
+    findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
+    facts = {
+        "look": look,
+        "findings": findings,
+        "collections": {type_.collection for type_ in store.schema.nodes.values()},
+        "repairs": set(admin.REPAIRS),
+        "may": rights,
+    }
+    return render(request, "admin_doctor.html", facts)
+
+
+@routes.post("/admin/doctor/repair", dependencies=[needs("write"), Depends(sure)])
+def repair(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Cure a fault that the doctor found."""
+    changed = admin.repair(store.db, fields.get("fault", ""))
+    notice = f"{len(changed):,} repaired." if changed else "There was nothing to repair."
+    return done(request, session, "/admin/doctor", notice)

@@ -1,0 +1,122 @@
+"""Answers as charts. What is drawn follows from an answer's shape, so that a new question has a picture too."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from arangopipe_ops.model import Document
+from arangopipe_ops.web.pages.charts import bars, lines
+
+MOST_BARS = 30
+TIMES = ("at", "start", "end")
+"""The columns that say when, if they stand before the first number of a row."""
+
+Rows = Sequence[Document]
+
+
+def tables(answer: Any) -> dict[str, Rows]:
+    """Return the rows of an answer: the answer itself, or those that one row holds under their names."""
+    if isinstance(answer, list):
+        return {"": answer}
+    return {name: value for name, value in answer.items() if _is_rows(value)}
+
+
+def facts(answer: Any) -> Document:
+    """Return what an answer of one row says beside the rows that it holds."""
+    return {} if isinstance(answer, list) else {name: each for name, each in answer.items() if not _is_rows(each)}
+
+
+def figures(rows: Rows) -> list[str]:
+    """Return what can be drawn of rows: the columns of numbers, also those inside of a column."""
+    names = dict.fromkeys(name for row in rows for name, value in _flat(row).items() if is_number(value))
+    return sorted(names, key=lambda name: ("." in name, name.startswith("params.")))
+
+
+def drawn(answer: Any, wanted: Sequence[str] = ()) -> Iterator[Markup]:
+    """Yield the charts of an answer; of rows the first of the `wanted` figures that they have, or else the first."""
+    for rows in tables(answer).values():
+        known = figures(rows)
+        if known:
+            yield _chart(rows, next((each for each in wanted if each in known), known[0]))
+    said = facts(answer)
+    for name, value in said.items():
+        if isinstance(value, Mapping) and value and all(map(is_number, value.values())):
+            yield bars(name.replace("_", " "), value)
+    if chosen := {name: said[name] for name in wanted if is_number(said.get(name))}:
+        yield bars(", ".join(chosen), chosen)
+
+
+def _chart(rows: Rows, figure: str) -> Markup:
+    """Return a figure of rows as lines over time where a time tells them apart, or else as bars."""
+    ahead = _ahead(rows)
+    names = [name for name in ahead if name not in TIMES]
+    time = next((name for name in ahead if name in TIMES), None)
+    if time and not _tell_apart(rows, names):
+        return _lines(rows, figure, names, time)
+    return _bars(rows[:MOST_BARS], figure, names)
+
+
+def _lines(rows: Rows, figure: str, names: Sequence[str], time: str) -> Markup:
+    series: dict[str, list[tuple[datetime, float | None]]] = {}
+    for row in sorted(rows, key=lambda row: str(row[time])):
+        at, value = _time(row[time]), _flat(row).get(figure)
+        if at is not None:
+            series.setdefault(_label(row, names), []).append((at, value if is_number(value) else None))
+    return lines(figure, series)
+
+
+def _bars(rows: Rows, figure: str, names: Sequence[str]) -> Markup:
+    """Return a bar for each row, called by as many of its columns as tell the rows apart, those that say most first."""
+    said = {name: len({row.get(name) for row in rows}) for name in names}
+    names = sorted((name for name in names if said[name] > 1), key=lambda name: -said[name]) or names
+    telling = next((names[:n] for n in range(1, len(names)) if _tell_apart(rows, names[:n])), names)
+    values: dict[str, float | None] = {}
+    for place, row in enumerate(rows, 1):
+        label, value = _label(row, telling), _flat(row).get(figure)
+        values[f"{label} ({place})" if label in values else label] = value if is_number(value) else None
+    return bars(figure, values)
+
+
+def _tell_apart(rows: Rows, names: Sequence[str]) -> bool:
+    return len({_label(row, names) for row in rows}) == len(rows)
+
+
+def _ahead(rows: Rows) -> list[str]:
+    """Return the columns of text before the first of numbers: what the rows are about."""
+    names: list[str] = []
+    for name in rows[0]:
+        values = [row.get(name) for row in rows if row.get(name) is not None]
+        if values and all(map(is_number, values)):
+            break
+        if all(isinstance(value, str) for value in values):
+            names.append(name)
+    return names
+
+
+def _label(row: Document, names: Sequence[str]) -> str:
+    return ", ".join(str(row[name]) for name in names if row.get(name) is not None) or "unknown"
+
+
+def _flat(row: Document) -> Document:
+    """Return a row with what stands inside of its columns, one step deep, as columns of their own."""
+    parts = {name: value for name, value in row.items() if isinstance(value, Mapping)}
+    return {**row, **{f"{name}.{key}": each for name, part in parts.items() for key, each in part.items()}}
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value can stand in a chart."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,88 @@
+"use strict";
+
+// Colours: what was chosen is kept in this browser, and set before anything is drawn.
+const SCHEMES = ["as the system", "light", "dark"];
+const root = document.documentElement;
+
+function chosenScheme() {
+  try {
+    return SCHEMES.find((scheme) => scheme === localStorage.scheme) ?? SCHEMES[0];
+  } catch {
+    return SCHEMES[0]; // this browser keeps nothing
+  }
+}
+
+function choose(scheme) {
+  root.dataset.scheme = scheme;
+  try {
+    localStorage.scheme = scheme;
+  } catch {}
+}
+
+function offerSchemes(button) {
+  const label = () => (button.textContent = `Colours: ${root.dataset.scheme}`);
+  label();
+  button.addEventListener("click", () => {
+    choose(SCHEMES[(SCHEMES.indexOf(root.dataset.scheme) + 1) % SCHEMES.length]);
+    label();
+  });
+}
+
+root.dataset.scheme = chosenScheme();
+
+// Times: in the zone of who looks, UTC on hover. The Swedish way to write them is ISO's.
+function inOwnZone(time) {
+  const at = new Date(time.dateTime);
+  if (Number.isNaN(at.getTime())) return;
+  const seconds = /:\d\d:\d\d/.test(time.textContent);
+  time.title = time.textContent;
+  time.textContent = at.toLocaleString("sv-SE", { dateStyle: "short", timeStyle: seconds ? "medium" : "short" });
+}
+
+// Keys: each does something and returns whether it could.
+function toSearch() {
+  const field = document.getElementById("quick");
+  field?.focus();
+  return field !== null;
+}
+
+function showKeys() {
+  document.getElementById("keys").showModal();
+  return true;
+}
+
+function isInView(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return top >= 0 && bottom > 0 && bottom <= innerHeight;
+}
+
+function toRow(by) {
+  const all = [...document.querySelectorAll("main tbody tr, main li")];
+  const rows = all.filter((row) => row.querySelector("a") && row.checkVisibility());
+  const here = rows.indexOf(document.activeElement.closest("tr, li"));
+  const next = here < 0 ? by > 0 && rows.find(isInView) : rows[here + by];
+  if (next) next.querySelector("a").focus();
+  return Boolean(next);
+}
+
+const KEYS = { "/": toSearch, "?": showKeys, ArrowDown: () => toRow(1), ArrowUp: () => toRow(-1) };
+
+function isTheirs(key, target) {
+  if (target.id === "quick") return key !== "ArrowDown";
+  return target.closest("input:not([type=checkbox]), textarea, select, dialog") || target.matches('[tabindex="0"]');
+}
+
+function onKey(event) {
+  const { key, target } = event;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || isTheirs(key, target)) return;
+  if (Object.hasOwn(KEYS, key) && KEYS[key]()) event.preventDefault();
+}
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll("time").forEach(inOwnZone);
+  document.getElementById("zone").textContent = `in the zone ${new Intl.DateTimeFormat().resolvedOptions().timeZone}, in UTC on hover`;
+  document.querySelectorAll("[data-script]").forEach((each) => (each.hidden = false));
+  offerSchemes(document.getElementById("scheme"));
+  document.getElementById("help").addEventListener("click", showKeys);
+});

@@ -1,0 +1,233 @@
+"""What every page of the web application costs on a graph of 1,000,000 nodes in an embedded file.
+
+    python benchmarks/pages.py [--nodes 1000000] [--folder /dev/shm] [--keep graph.db]
+
+The graph is made at first, which takes minutes: a project with a third of the runs and data sets that 20,000 of them
+read, 300 projects that share the rest, deployments that were served every hour for a year. Then each page of the
+application is asked for at the addresses of `tests/web_addresses.py`. The figures to read are the median, which should
+be below 300 ms, the requests to the database, below 10, and the bytes of the first page, below 500,000. On a machine
+that does other things as well, read the processor's time instead of the clock's. With `--keep` the file is made once
+and used again.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fastapi.testclient import TestClient
+from timing import median
+
+from arangopipe_ops import Store, connect, stages
+from arangopipe_ops.admin import provision
+from arangopipe_ops.model import AUDIT, Node, Stage, digest, edge_key, moment
+from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.app import create_app
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from conftest import Requests
+from web_addresses import addresses
+
+CALLS, TOKEN = 7, "benchmark"
+MOST_MS, MOST_REQUESTS, MOST_BYTES = 300, 10, 500_000
+PROJECTS, MODELS, FAN, BATCH = 300, 5, 20_000, 5_000
+END, SPAN = datetime(2026, 11, 1, tzinfo=UTC), timedelta(days=730)
+TECHNIQUES = ("gradient boosting", "random forest", "logistic regression", "isolation forest")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))
+    parser.add_argument("--keep", type=Path, help="the file to make, or to use if it is there")
+    parser.add_argument("--only", default="", help="addresses that hold this text")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = options.keep or Path(folder) / "graph.db"
+        url = f"embedded://{path.absolute()}"
+        if not path.exists():
+            fill(url, options.nodes)
+        report(url, options.only)
+
+
+# the graph
+
+
+def fill(url: str, nodes: int) -> None:
+    store = Store(connect(url))
+    provision(store.db)
+    started = time.perf_counter()
+    written = 0
+    for rows in batches(graph(nodes)):
+        for collection, documents in rows.items():
+            store.db.collection(collection).insert_many(documents, raise_on_document_error=True)
+        written += sum(len(documents) for name, documents in rows.items() if name in NODES)
+        seconds = time.perf_counter() - started
+        print(f"\r{written:>12,} of {nodes:,} nodes, {seconds:.0f} s", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+NODES = {node.collection for node in stages.register_project("x").schema.nodes.values()}
+
+
+def batches(many: Iterator[tuple[datetime, Stage]]) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Yield the documents of stages by collection, with the entry in the audit that writing them together leaves.
+
+    The driver's bulk calls are quicker than `Store.write_many`, and only so can nodes have the age they would have.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
+    touched: list[str] = []
+    created = ""
+    for at, stage in many:
+        created = moment(at, "created")
+        for node in stage.nodes:
+            rows.setdefault(node.type.collection, []).append(_node(node, created))
+            touched.append(node.id)
+        for edge in stage.edges:
+            ends = [
+                end.id if isinstance(end, Node) else f"{end.collection}/{end.key}" for end in (edge.source, edge.target)
+            ]
+            document = {"_key": edge_key(edge.type.name, *ends), "_from": ends[0], "_to": ends[1], **edge.content}
+            rows.setdefault(edge.type.name, []).append({**document, "digest": digest({}), "created": created})
+        if len(touched) >= BATCH:
+            yield {**rows, AUDIT: [_entry(created, touched)]}
+            rows, touched = {}, []
+    yield {**rows, AUDIT: [_entry(created, touched)]}
+
+
+def _node(node: Node, created: str) -> dict[str, Any]:
+    document = {"_key": node.key, **node.content, **node.notes, "digest": node.digest, "created": created}
+    if node.active:
+        document |= {"slot": node.slot, "active_slot": node.slot}
+    return document
+
+
+def _entry(at: str, touched: list[str]) -> dict[str, Any]:
+    return {"at": at, "touched": touched, "provenance": {"through": "python", "user": "ann"}}
+
+
+def graph(nodes: int) -> Iterator[tuple[datetime, Stage]]:
+    """Yield the stages of a graph of about so many nodes, each with its time: the big project, then the others."""
+    scale = nodes / 1_000_000
+    runs = round(205_000 * scale)
+    yield from project(0, runs * 45 // 100, 4 * MODELS, round(40_000 * scale))
+    for number in range(1, PROJECTS + 1):
+        yield from project(number, runs * 55 // 100 // PROJECTS, MODELS, round(1_100 * scale))
+
+
+def project(number: int, runs: int, models: int, periods: int) -> Iterator[tuple[datetime, Stage]]:
+    """Yield a project with models, data sets that `FAN` runs each read, runs, and deployments that were served."""
+    name, random = f"project {number}", Random(number)
+    project = stages.register_project(name, owner=f"owner {number % 7}", description="of the benchmark")
+    data = [
+        stages.register_dataset(
+            f"{name} data {k}",
+            version="1",
+            uri=f"s3://lake/{number}/{k}.parquet",
+            schema={f"column {i}": "double" for i in range(8)},
+            rows=10_000,
+            tags=["gold"],
+        )
+        for k in range(1 + runs // FAN)
+    ]
+    features = stages.register_featureset(f"{name} features", version="1", dataset=id_of(data[0]), features=["a", "b"])
+    made = [
+        stages.register_model(
+            f"{name} model {k}",
+            version="1",
+            project=id_of(project),
+            task=f"task {number % 11}",
+            technique=TECHNIQUES[k % len(TECHNIQUES)],
+            tags=["forest"],
+        )
+        for k in range(models)
+    ]
+    yield from ((END - SPAN, stage) for stage in (project, *data, features, *made))
+    for i in range(runs):
+        at = END - SPAN + i * SPAN / runs
+        yield at, run(f"{name} run {i}", at, i, made[i % models], data[i // FAN], features, random)
+    for k, status in enumerate(("archived", "active")):
+        tag = f"{name} v{k}"
+        links = {"model": id_of(made[k]), "run": {"run_id": f"{name} run {k}"}, "featureset": id_of(features)}
+        deployment = stages.register_deployment(tag, project=name, status=status, **links)  # type: ignore[arg-type]
+        yield END - SPAN / 2, deployment
+        yield from served(id_of(deployment), periods * (1 + 8 * k) // 10, random)
+
+
+def run(run_id: str, at: datetime, i: int, model: Stage, data: Stage, features: Stage, random: Random) -> Stage:
+    return stages.log_run(
+        run_id,
+        model=id_of(model),
+        dataset=id_of(data),
+        featureset=id_of(features),
+        params={"depth": i % 9, "rate": round(random.random(), 3), "seed": i},
+        metrics={"accuracy": round(0.7 + 0.2 * random.random(), 4), "loss": round(random.random(), 4)},
+        status="failed" if i % 10 == 9 else "completed",
+        start=at,
+        end=at + timedelta(minutes=9),
+    )
+
+
+def served(deployment: str, periods: int, random: Random) -> Iterator[tuple[datetime, Stage]]:
+    for i in range(periods):
+        start = END - (periods - i) * SPAN / 2 / periods
+        metrics = {"accuracy": round(0.8 + 0.1 * random.random(), 4)}
+        end = start + SPAN / 2 / periods
+        yield end, stages.log_serving_perf(deployment, metrics=metrics, period_start=start, period_end=end)
+
+
+def id_of(stage: Stage) -> str:
+    return stage.nodes[0].id
+
+
+# the pages
+
+
+def report(url: str, only: str) -> None:
+    app = create_app(FileAccess(url, token=TOKEN))
+    store = app.state.access.store(TOKEN)
+    client = TestClient(app, follow_redirects=False)
+    client.get(f"/sign-in?ticket={app.state.access.ticket}")
+    requests, slow = Requests(store.db), []
+    print(
+        f"{sum(counted(store).values()):,} nodes\n\n{'median ms':>10}{'cpu ms':>10}{'requests':>10}{'bytes':>12}  page"
+    )
+    for address in addresses(app, ids(store)):
+        if only in address:
+            requests.sent.clear()
+            answer = client.get(address)
+            sent, weight = len(requests), len(answer.content)
+            busy = time.process_time()
+            taken = median(lambda: client.get(address), CALLS)  # noqa: B023
+            busy = (time.process_time() - busy) / (CALLS + 1) * 1000
+            fine = answer.status_code < 400 and taken < MOST_MS and sent < MOST_REQUESTS
+            mark = "" if fine else f"  {answer.status_code} !"
+            print(f"{taken:>10.1f}{busy:>10.1f}{sent:>10}{weight:>12,}  {address}{mark}")
+            slow += [] if fine else [address]
+    print(f"\n{len(slow)} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
+
+
+def counted(store: Store) -> dict[str, int]:
+    return {name: count for name, count in store.counts().items() if name in NODES}
+
+
+def ids(store: Store) -> dict[str, str]:
+    """Return the nodes that are asked for: those of the big project, which most hangs on."""
+    named = {
+        "project": ("Project", "project 0"),
+        "dataset": ("Dataset", "project 0 data 0"),
+        "featureset": ("Featureset", "project 0 features"),
+        "model": ("Model", "project 0 model 0"),
+        "run": ("Run", "project 0 run 0"),
+        "deployment": ("Deployment", "project 0 v1"),
+    }
+    return {name: store.get(node, kind)["_id"] for name, (kind, node) in named.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""An address of every page, for what goes through all of them: the tests, and `benchmarks/pages.py`.
+
+A page that is not in `ADDRESSES` is an error there, so that no page is left out.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from fastapi import FastAPI
+
+from arangopipe_ops import Store
+
+ADDRESSES: Mapping[str, tuple[str, ...]] = {
+    "/sign-in": ("/sign-in",),
+    "/": ("/",),
+    "/search": (
+        "/search",
+        "/search?kind=Run",
+        "/search?kind=Run&sort=status&columns=all",
+        "/search?kind=Dataset&tag=gold&text=lake&since=2020-01-01",
+        "/search?text=nothing+has+these+words",
+        "/search?name=project+1",
+        "/search?where=status%3Dfailed",
+        "/search?since=2025-06-01",
+    ),
+    "/search.csv": ("/search.csv?kind=Dataset", "/search.csv?kind=Run&tag=none"),
+    "/search.json": ("/search.json?kind=Model",),
+    "/nodes/{collection}/{key}": (
+        "/nodes/{project}",
+        "/nodes/{dataset}",
+        "/nodes/{model}",
+        "/nodes/{run}",
+        "/nodes/{deployment}",
+    ),
+    "/nodes/{collection}/{key}/raw": ("/nodes/{run}/raw",),
+    "/nodes/{collection}/{key}/lineage": (
+        "/nodes/{run}/lineage",
+        "/nodes/{dataset}/lineage",
+        "/nodes/{deployment}/lineage",
+    ),
+    "/nodes/{collection}/{key}/lineage.{ending}": ("/nodes/{run}/lineage.svg", "/nodes/{run}/lineage.mmd"),
+    "/nodes/{collection}/{key}/impact": ("/nodes/{dataset}/impact", "/nodes/{run}/impact"),
+    "/nodes/{collection}/{key}/linked": (
+        "/nodes/{model}/linked?edge=run_models",
+        "/nodes/{dataset}/linked?edge=run_datasets&outward=false",
+    ),
+    "/projects": ("/projects", "/projects?name=p&sort=name"),
+    "/projects/{key}": ("/projects/{project_key}", "/projects/{project_key}?metric=loss"),
+    "/deployments": ("/deployments", "/deployments?status="),
+    "/deployments/{key}": ("/deployments/{deployment_key}",),
+    "/deployments/{key}/promotion": ("/deployments/{deployment_key}/promotion",),
+    "/runs": ("/runs", "/runs?project={project}", "/runs?model={model}&sort=metrics.accuracy&where=status%3Dfailed"),
+    "/runs.csv": ("/runs.csv?model={model}",),
+    "/runs.json": ("/runs.json?model={model}",),
+    "/runs/compare": ("/runs/compare", "/runs/compare?run={run}"),
+    "/ask": ("/ask",),
+    "/ask/{name}": ("/ask/live", "/ask/best-run"),
+    "/ask/{name}.{ending}": ("/ask/live.csv?at=2026-01-01",),
+    "/query": ("/query",),
+    "/admin": ("/admin",),
+    "/admin/nodes": ("/admin/nodes", "/admin/nodes?kind=Run"),
+    "/admin/types": ("/admin/types",),
+    "/admin/retention": ("/admin/retention",),
+    "/admin/doctor": ("/admin/doctor",),
+    "/admin/users": ("/admin/users",),
+    "/admin/users/user": ("/admin/users/user?name=root",),
+}
+"""Paths of pages, each with addresses of it; in braces is the `_id` of a node."""
+
+KINDS = ("Project", "Dataset", "Featureset", "Model", "Run", "ModelParams", "DevPerf", "Deployment", "ServingPerf")
+
+
+def ids_of(store: Store) -> dict[str, str]:
+    """Return the newest node of each kind."""
+    return {kind.lower(): store.search(kind, limit=1)["nodes"][0]["_id"] for kind in KINDS}
+
+
+def addresses(app: FastAPI, ids: Mapping[str, str]) -> Iterator[str]:
+    """Yield addresses of every page that the application has, with these nodes. Raises LookupError."""
+    known = {**ids, **{f"{name}_key": id.partition("/")[2] for name, id in ids.items()}}
+    paths = [route.path for route in app.routes if "GET" in getattr(route, "methods", ())]  # type: ignore[attr-defined]
+    pages = [path for path in paths if not path.startswith("/api/")]
+    if missing := set(pages) - ADDRESSES.keys():
+        raise LookupError(f"tests/web_addresses.py has no address of {', '.join(sorted(missing))}")
+    for path in pages:
+        yield from (address.format(**known) for address in ADDRESSES[path])
