@@ -91,7 +91,8 @@ def bars(title: str, values: Mapping[str, float | None]) -> Markup:
     known = {name: _placed(value) for name, value in values.items()}
     if not any(value is not None for value in known.values()):
         return _figure(title, _EMPTY)
-    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False)
+    room = pygal.style.Style(label_font_size=13)  # for labels, which are larger on a narrow page
+    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False, style=room)
     chart.x_labels = [_label(name, value) for name, value in reversed(known.items())]
     chart.add("", list(reversed(known.values())))
     picture = _rendered(chart, f"{title}, {len(known)} bars", 1)
