@@ -166,7 +166,7 @@ def _done(console: Console, what: str, writes: bool) -> Response:
         return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])))
     if plan["isModificationQuery"] and not writes:
         if not console.rights.write:
-            raise Unauthorized(callers_of(console.request).refusals["write"], signed_in=True)
+            raise Unauthorized(callers_of(console.request).refusals(console.request)["write"], signed_in=True)
         return console.page(422, problem=_REFUSED)
     limit = SHOWN if what == "run" else KEPT
     started = time.perf_counter()
