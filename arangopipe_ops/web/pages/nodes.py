@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from arangopipe_ops import drawing
 from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Schema
+from arangopipe_ops.web.pages.exports import json_file
 from arangopipe_ops.web.pages.origins import origins
-from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, pretty, render
+from arangopipe_ops.web.pages.rendering import kind_of, name_of, pretty, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 NEIGHBOURS, EVENTS, RAW_LENGTH = 25, 50, 100_000
@@ -55,4 +56,4 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
 @routes.get("/nodes/{collection}/{key}/raw")
 def raw(store: CallersStore, collection: str, key: str) -> Response:
     """Return a node as it is stored."""
-    return download(pretty(store.get(f"{collection}/{key}")), "application/json", f"{key}.json")
+    return json_file(store.get(f"{collection}/{key}"), f"{key}.json")

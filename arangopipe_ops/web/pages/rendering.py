@@ -140,7 +140,7 @@ def plain(value: Any) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Return a value as JSON that people can read."""
+    """Return a value as JSON on many lines."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
