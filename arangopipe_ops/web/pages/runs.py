@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -23,7 +24,7 @@ from arangopipe_ops.web.pages.rendering import address_of, render, scalar
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
-COLUMNS = 6
+COLUMNS, BESIDE = 6, 50
 CHOSEN = ("project", "model", "tag", "status", "metric")
 PARTS: Mapping[str, str] = {"params": "Parameters", "metrics": "Metrics"}
 """What stands in columns beside the run's own attributes, and how it is called."""
@@ -105,6 +106,7 @@ def runs(request: Request, store: CallersStore, asked: Wanted) -> Response:
         "limits": sorted({*LIMITS, asked.limit}),
         "choices": choices(store, CHOSEN),
         "more": asked.page * asked.limit < table["found"],
+        "all": urlencode([("run", row["run"]["_id"]) for row in rows]) if 1 < len(rows) <= BESIDE else None,
     }
     return render(request, "runs.html", facts, status)
 
