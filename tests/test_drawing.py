@@ -131,6 +131,10 @@ def test_what_is_left_out_is_drawn(lineage: Lineage) -> None:
     assert 'URL="/rest?of=datasets/d"' in text
     assert '"datasets/d" -> "cut 0"' in text
     assert "n0 -.->|run_datasets| c0" in drawing.mermaid(small)
+    assert drawing.tree(small).splitlines()[-2:] == [
+        "├─ and 240 more by run_datasets",
+        "└─ and more than 992 more by run_datasets",
+    ]
     upstream = Cut(node="run/1", edge="run_datasets", outward=True, more=0, exact=False)
     assert '"cut 0" -> "run/1"' in drawing.dot({**star(2), "cut": [upstream]})
     assert drawing.said(upstream) == "and more"
