@@ -153,7 +153,7 @@ def project(number: int, runs: int, models: int, periods: int) -> Iterator[tuple
         yield at, run(f"{name} run {i}", at, i, made[i % models], data[i // FAN], features, random)
     for k, status in enumerate(("archived", "active")):
         tag = f"{name} v{k}"
-        links = {"model": id_of(made[k]), "run": f"{name} run {k}", "featureset": id_of(features)}
+        links = {"model": id_of(made[k]), "run": {"run_id": f"{name} run {k}"}, "featureset": id_of(features)}
         deployment = stages.register_deployment(tag, project=name, status=status, **links)  # type: ignore[arg-type]
         yield END - SPAN / 2, deployment
         yield from served(id_of(deployment), periods * (1 + 8 * k) // 10, random)
@@ -175,9 +175,9 @@ def run(run_id: str, at: datetime, i: int, model: Stage, data: Stage, features: 
 
 def served(deployment: str, periods: int, random: Random) -> Iterator[tuple[datetime, Stage]]:
     for i in range(periods):
-        start = END - (periods - i) * timedelta(hours=1)
+        start = END - (periods - i) * SPAN / 2 / periods
         metrics = {"accuracy": round(0.8 + 0.1 * random.random(), 4)}
-        end = start + timedelta(hours=1)
+        end = start + SPAN / 2 / periods
         yield end, stages.log_serving_perf(deployment, metrics=metrics, period_start=start, period_end=end)
 
 

@@ -74,6 +74,7 @@ def test_airflow_finds_the_dags_and_no_other() -> None:
         "retrain_on_new_data": "asset_retraining",
         "daily_performance": "backfill",
         "collect_serving_performance": "collect_serving_performance",
+        "retrain_apple_grader": "collect_serving_performance",
     }
     for dag in found.dags.values():
         assert (dag.doc_md or "").lstrip().startswith("### ")

@@ -12,6 +12,8 @@ import pytest
 from airflow_home import airflow, graph, returned, run, states
 from conftest import dump
 
+from arangopipe_ops import stages
+from arangopipe_ops.admin.retention import kept_for
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
@@ -202,7 +204,7 @@ def test_a_model_follows_its_data(graph: Any, tmp_path: Path, monkeypatch: pytes
 
     (first, run_id), (newest, _) = versions[0], versions[-1]
     with monkeypatch.context() as patched:
-        start_by_event_of(run_id, patched)
+        start_by_event_of("arangopipe://dataset/iris%20measurements", run_id, patched)
         by_event = started("retrain_on_new_data")
     by_hand = started("retrain_on_new_data")
     for dag_run, data, flowers in ((by_event, first, 60), (by_hand, newest, 90)):
@@ -228,12 +230,12 @@ def events_of(uri: str, run_id: str) -> list[Any]:
         return list(session.scalars(events))
 
 
-def start_by_event_of(run_id: str, patched: pytest.MonkeyPatch) -> None:
+def start_by_event_of(uri: str, run_id: str, patched: pytest.MonkeyPatch) -> None:
     """Have the next DAG run start with the asset event of an earlier one, as the scheduler starts it."""
     from airflow.models import dagrun
 
     create = dagrun.get_or_create_dagrun
-    [event] = events_of("arangopipe://dataset/iris%20measurements", run_id)
+    [event] = events_of(uri, run_id)
 
     def create_by_event(*, session: Any, **kwargs: Any) -> Any:
         made = create(session=session, **kwargs)
@@ -280,37 +282,82 @@ def graders_on(graph: Any) -> dict[tuple[str, str, str], Any]:
     return found
 
 
+FOREVER = 36_500
+DAY = {"since": "2026-05-02", "until": "2026-05-03"}
+
+
+def collected(at: datetime, folder: Path) -> Any:
+    return started("collect_serving_performance", at, artifacts=str(folder), keep_days=FOREVER)
+
+
 def test_a_day_of_serving_is_collected_once(graph: Any, tmp_path: Path) -> None:
-    """Days, done twice and then by hand at once, are one node per deployment and day; who serves badly is named."""
+    """Days, done twice and then by hand at once, are one node per deployment and day, and raise each alert once."""
     days = {day: datetime(2026, 5, day + 1, tzinfo=UTC) for day in (2, 3, 4)}
     graders = [f"apple grader {place}" for place in ("north", "south")]
     expected = {(tag, f"2026-05-0{day}", "graded by people") for tag in graders for day in days}
-    asked: dict[int, str] = {}
-    for day, at in days.items():
-        dag_run = started("collect_serving_performance", at, artifacts=str(tmp_path))
+    told: list[list[str]] = []
+    for at in days.values():
+        dag_run = collected(at, tmp_path)
         assert set(states(dag_run).values()) == {"success", "skipped"}
-        asked[day] = dag_run.run_id
+        told.append(returned(dag_run, "tell_alerts"))
+    assert told == [
+        [],
+        ["apple grader south: worse than in training, raised. accuracy is 0.765, the limit 0.92"],
+        ["apple grader south: bad for two days, raised. accuracy is 0.77, the limit 0.9"],
+    ]
     found = graders_on(graph)
     assert set(found) == expected
     for (tag, day, _), node in found.items():
         assert (node["predictions"], node["outcomes"]) == (200, 200)
         assert (node["accuracy"] < 0.9) == (tag.endswith("south") and day >= "2026-05-03")
         assert node["accuracy"] == accuracy_in(tmp_path / "apples.db", tag, day)
-    once = {"project": 1, "models": 1, "project_models": 1, "deployment": 2, "deployment_model": 2}
+    training = {"project", "models", "project_models", *RUN, *PARAMS} - {"run_datasets"}
+    once = dict.fromkeys(training, 1) | dict.fromkeys((*DEPLOYMENT, "alert", "deployment_alert"), 2)
     assert counted(graph) == once | dict.fromkeys(SERVING, 6)
-
-    wanted = {day: events_of("apple grader needs retraining", run_id) for day, run_id in asked.items()}
-    told = [(day, event.extra["deployment"]) for day, events in wanted.items() for event in events]
-    assert told == [(3, "apple grader south"), (4, "apple grader south")]
+    assert set(kept_for(graph.db).values()) == {FOREVER}
 
     before = dump(graph.db)
     for at in days.values():
-        started("collect_serving_performance", at, artifacts=str(tmp_path))
-    by_hand = {"since": "2026-05-02", "until": "2026-05-05", "artifacts": str(tmp_path)}
+        collected(at, tmp_path)
+    by_hand = {"since": "2026-05-02", "until": "2026-05-05", "artifacts": str(tmp_path), "keep_days": FOREVER}
     dag_run = run(built("collect_serving_performance"), logical_date=None, run_conf=by_hand)
     assert set(states(dag_run).values()) == {"success", "skipped"}
     assert returned(dag_run, "collect", 0)["same"] == 3
+    assert returned(dag_run, "tell_alerts") == []
     assert dump(graph.db) == before
+
+
+def test_who_serves_badly_is_trained_anew(graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event that names who serves badly starts a training, which tells why; by hand it has no reason."""
+    bad_day = collected(datetime(2026, 5, 8, tzinfo=UTC), tmp_path)
+    [event] = events_of("apple grader needs retraining", bad_day.run_id)
+    assert event.extra["deployment"] == "apple grader south"
+    with monkeypatch.context() as patched:
+        start_by_event_of("apple grader needs retraining", bad_day.run_id, patched)
+        by_event = started("retrain_apple_grader")
+    why = f"apple grader south: {event.extra['reason']}"
+    for dag_run, reasons in ((by_event, [why]), (started("retrain_apple_grader"), [])):
+        assert succeeded(dag_run)
+        key = returned(dag_run, "train")["_key"]
+        assert graph.get(f"modelparams/{key}")["reasons"] == reasons
+
+
+def test_a_shard_that_fails_silences_nobody(graph: Any, tmp_path: Path) -> None:
+    """Of a deployment without figures there is an alert, and a failed run in the graph; the others are collected."""
+    graph.write_many([stages.register_project("other"), stages.register_model("west", project="other")])
+    monitored = {"monitoring": "apple predictions", "environment": "west"}
+    graph.write(stages.register_deployment("apple grader west", project="other", model="west", **monitored))
+    dag = built("collect_serving_performance")
+    dag.get_task("collect").partial_kwargs["retries"] = 0
+    dag_run = run(dag, logical_date=None, run_conf={**DAY, "artifacts": str(tmp_path), "keep_days": FOREVER})
+    found = states(dag_run)
+    assert [found[f"collect[{shard}]"] for shard in range(3)] == ["success", "success", "failed"]
+    assert returned(dag_run, "tell_alerts") == [
+        "apple grader west: collected from graded by people, raised. there are no figures"
+    ]
+    assert len(graders_on(graph)) == 2
+    [failed] = graph.search("Run", {"status": "failed"})["nodes"]
+    assert "apple grader west by graded by people" in str(failed["error"])
 
 
 def accuracy_in(file: Path, deployment: str, day: str) -> float:

@@ -149,7 +149,8 @@ def failing(store: Store, type_: str, options: Options) -> list[str]:
     told = Counter[str | None]()
     for fault in report["faults"]:
         told[fault["deployment"]] += fault["periods"]
-    assert told in ({None: len(DAYS)}, dict.fromkeys(TAGS, len(DAYS)))
+    assert set(told.values()) == {len(DAYS)}
+    assert None in told or set(told) == set(TAGS)
     return [fault["message"] for fault in report["faults"]]
 
 
@@ -157,7 +158,8 @@ def failing(store: Store, type_: str, options: Options) -> list[str]:
 def test_nobody_is_there(graph: Store, asking: str) -> None:
     """A dead server is a fault of all that was asked, and no figure."""
     type_, options = ASKING[asking]
-    assert "cannot be reached" in failing(graph, type_, options(f"http://127.0.0.1:{free_port()}"))[0]
+    messages = failing(graph, type_, options(f"http://127.0.0.1:{free_port()}"))
+    assert any("cannot be reached" in message for message in messages)
 
 
 @pytest.mark.parametrize("asking", ASKING)
@@ -301,7 +303,7 @@ def test_many_slow_ones_do_not_add_up(many: list[str]) -> None:
     faults = [each for each in found if isinstance(each, Fault)]
     assert [(each.deployment, each.period) for each in faults] == [(name, DAY[0]) for name in many[20:]]
     assert "did not answer within" in faults[0].message
-    assert faults[-1].message == "not all was asked: the 0.8 s for all requests are over"
+    assert faults[-1].message.endswith("/d199 was not asked: the 0.8 s for all requests are over")
 
 
 def test_a_dead_host_is_left_alone(many: list[str]) -> None:
@@ -369,16 +371,16 @@ def told_before(answers: Iterator[Row | Fault], says: str) -> list[Row | Fault]:
     return found
 
 
-def test_a_collection_leaves_a_dead_prometheus_alone(graph: Store, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("asking", ["prometheus", "http", "mlflow"])
+def test_a_collection_leaves_a_dead_server_alone(graph: Store, monkeypatch: Any, asking: str) -> None:
     """Of many portions of periods three are tried, and all of them are faults."""
-    monkeypatch.setattr("arangopipe_ops.serving.collection.CELLS", len(TAGS))
-    year = list(periods("2026-01-01", "2027-01-01", "1d"))
-    options = {**of_prometheus(f"http://127.0.0.1:{free_port()}"), "metrics": {f"m{n}": "x" for n in range(5)}}
-    started = time.monotonic()
-    report = collect(graph, year, [Source("prometheus", "", {**options, "pause": 0.01})])
-    assert time.monotonic() - started < 20
-    by_message = {row["message"].rpartition(":")[2].strip(): row["periods"] for row in report["faults"]}
-    assert by_message["it failed 3 times in a row and was not asked again"] == 362
+    monkeypatch.setattr("arangopipe_ops.serving.collection.CELLS", 10 * len(TAGS))
+    type_, options = ASKING[asking]
+    given = {**options(f"http://127.0.0.1:{free_port()}"), "metrics": {f"m{n}": "x" for n in range(5)}}
+    months = list(periods("2026-01-01", "2026-04-11", "1d"))
+    report = collect(graph, months, [Source(type_, "", given)])
+    by_message = Counter({row["message"]: row["periods"] for row in report["faults"]})
+    assert by_message["it failed 3 times in a row and was not asked again"] == 70
     assert stored(graph) == {}
 
 

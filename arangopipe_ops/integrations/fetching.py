@@ -61,6 +61,7 @@ class Fetcher:
         self.timeout, self.attempts, self.deadline, self.pause = timeout, attempts, deadline, pause
         self._until = time.monotonic() + deadline
         self._unreached: dict[str, int] = {}
+        self.given_up: GivenUp | None = None
 
     def json(self, method: str, url: str, **sent: Any) -> Any:
         """Return the JSON that a request is answered with. Raises what `text` raises, Invalid if it is not JSON."""
@@ -88,18 +89,16 @@ class Fetcher:
             time.sleep(pause)
         raise Invalid("attempts", f"{self.attempts} is not a number from 1")
 
-    def check(self) -> float:
-        """Return the seconds that are left for all requests. Raises GivenUp if there are none."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise GivenUp(f"not all was asked: the {self.deadline:g} s for all requests are over")
-        return left
-
     def _left(self, url: str) -> float:
-        """Return the seconds that are left for requests to a URL. Raises GivenUp."""
+        """Return the seconds that a request may take. Raises GivenUp."""
+        left = self._until - time.monotonic()
+        why = f"the {self.deadline:g} s for all requests are over" if left <= 0 else ""
         if self._unreached.get(_host(url), 0) >= _UNREACHED:
-            raise GivenUp(f"{_named(url)} was not asked: its host could not be reached {_UNREACHED} times in a row")
-        return self.check()
+            why = f"its host could not be reached {_UNREACHED} times in a row"
+        if why:
+            self.given_up = GivenUp(f"{_named(url)} was not asked: {why}")
+            raise self.given_up
+        return left
 
     def _note(self, url: str, error: Unavailable) -> None:
         host = _host(url)

@@ -42,7 +42,7 @@ def read(
     records, at the path `records`, with the `columns` of `records.rows`.
     What fails is a fault of its deployment and period, and the others are told.
     `access`: user and password or token, headers, verify, timeout, attempts, deadline (`Fetcher`). Raises Invalid, and
-    GivenUp when no more requests are made.
+    GivenUp when nothing was told and no more requests are made.
     """
     if format not in ("json", "prometheus"):
         raise Invalid("format", f"{format!r} is not json or prometheus")
@@ -60,8 +60,8 @@ def read(
         for answers in threads.map(lambda pair: one(*pair), pairs):
             told = told or any(isinstance(each, Row) for each in answers)
             yield from answers
-    if not told:
-        fetcher.check()
+    if fetcher.given_up is not None and not told:
+        raise fetcher.given_up
 
 
 def _of_all(

@@ -19,6 +19,7 @@ from arangopipe_ops.airflow.operators.graph import (
     AQLOperator,
     BatchWriteOperator,
     LinkOperator,
+    RetentionOperator,
 )
 from arangopipe_ops.airflow.operators.metadata import (
     FAIL_ON_LASTING_ERRORS,
@@ -61,6 +62,7 @@ __all__ = [
     "RegisterFeaturesetOperator",
     "RegisterModelOperator",
     "RegisterProjectOperator",
+    "RetentionOperator",
     "RetireOperator",
     "SelectModelOperator",
     "StageOperator",

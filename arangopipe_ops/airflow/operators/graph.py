@@ -1,4 +1,4 @@
-"""Operators on the graph itself: notes on nodes, edges between them, many stages at once, and AQL."""
+"""Operators on the graph itself: notes, edges between nodes, many stages at once, AQL, and how long it is kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -189,3 +189,22 @@ def _each(name: str, given: Any) -> Iterable[Any]:
     if given is None:
         raise Invalid(name, "is missing")
     return [given] if isinstance(given, str | Mapping) else given
+
+
+class RetentionOperator(MetadataOperator):
+    """Keeps serving performance for some `days` after the end of its period, or forever (None).
+
+    The database removes what is over by itself, from then on. Returns the `Retention`: `days`, and how many periods are
+    `over`. Setting what is set changes nothing; another number needs the right to create indexes.
+    """
+
+    template_fields: Sequence[str] = ("days", *MetadataOperator.template_fields)
+
+    def __init__(self, *, days: float | str | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.days: Any = days
+
+    def record(self, store: "Store", context: "Context") -> dict[str, Any]:
+        from arangopipe_ops import admin
+
+        return dict(admin.retention(store.db, self.days))

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from arangopipe_ops import drawing
 from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Schema
+from arangopipe_ops.web.pages.origins import origins
 from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
@@ -46,6 +47,7 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
         "links": [{**link, "rows": rows_of(link["nodes"], schema)} for link in found["links"]],
         "events": store.history(id, limit=EVENTS),
         "raw": raw if len(raw) <= RAW_LENGTH else None,
+        "origins": origins(document),
         "most": {"links": NEIGHBOURS, "events": EVENTS},
     }
     return render(request, "node.html", facts)

@@ -37,6 +37,7 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/runs", "Runs"),
     ("/deployments", "Deployments"),
     ("/ask", "Ask"),
+    ("/query", "Query"),
     ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
