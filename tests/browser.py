@@ -15,7 +15,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 CHROMIUM = shutil.which("chromium")
 TOKEN = "the token of the tests"
 SIZES = {"wide": {"width": 1280, "height": 800}, "narrow": {"width": 390, "height": 800}}
-PICTURE = {"width": 1024, "height": 640}
+PICTURE = {"width": 1120, "height": 720}
 GRAVE = ("serious", "critical")
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from airflow_home import airflow, run, states
 from conftest import dump, provisioned
+from served_database import served
 
 from arangopipe_ops import stages
 from arangopipe_ops.airflow import operators as ops
@@ -129,13 +131,11 @@ def routes(method: str) -> list[str]:
 # who gets in
 
 
-@pytest.mark.parametrize(
-    "page", ["", "/search", "/nodes/{id}", "/nodes/{id}/lineage", "/deployments", "{run}", "{task}"]
-)
+@pytest.mark.parametrize("page", ["/", "/search", "/nodes/{id}", "/nodes/{id}/lineage", "/admin", "{run}", "{task}"])
 def test_a_page_is_for_those_whom_airflow_lets_see_it(server: Server, flow: Flow, page: str) -> None:
     """Without Airflow's sign-in it is 401, for a user without a role 403, and everybody else sees it."""
     tabs = {"run": flow.tab()[11:], "task": flow.tab("batch")[11:]}
-    path = "/arangopipe" + (page or "/").format(id=flow.id("forest", "Model"), **tabs)
+    path = "/arangopipe" + page.format(id=flow.id("forest", "Model"), **tabs)
     told = {role: server.get(path, role).status_code for role in ROLES}
     assert told == {None: 401, "nobody": 403, "viewer": 200, "user": 200, "op": 200, "admin": 200}
 
@@ -207,10 +207,11 @@ def test_a_proof_is_good_in_every_process(server: Server, flow: Flow) -> None:
 
 def test_the_users_of_the_database_are_not_managed_here(server: Server, flow: Flow) -> None:
     """Its connection may be root's, and Airflow's admin is not the server's."""
-    from arangopipe_ops.airflow.callers import AirflowUsers
-
-    users = AirflowUsers()
-    assert "not managed from Airflow" in users.refusals["administrate"]
+    page = server.get("/arangopipe/admin/users", "admin").text
+    assert "not managed from Airflow" in page
+    forms = [path for path in routes("POST") if "/users" in path]
+    assert forms
+    assert {server.post(path, "admin", csrf=server.proof("admin"), sure="yes").status_code for path in forms} == {403}
 
 
 # what a browser is told
@@ -350,17 +351,33 @@ def test_a_tab_is_one_question(server: Server, flow: Flow, requests_of: Any) -> 
 # the database
 
 
-def test_a_database_that_is_away_or_lets_nobody_in(server: Server, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_leads_nowhere(server: Server, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is wrong with the connection is said as that, with its name, and not as a sign-in that is missing."""
     monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", "arangopipe://root:secret@127.0.0.1:9/?request_timeout=0.3")
     answer = server.get("/arangopipe/")
     assert answer.status_code == 503
-    print(re.sub("<[^>]+>", "", answer.text))
-    assert "could not be reached" in answer.text
+    assert "no answer from http://127.0.0.1:9" in answer.text
+    assert "secret" not in answer.text
     monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", "http://somewhere")
     answer = server.get("/arangopipe/")
     assert answer.status_code == 503
-    assert "the connection arangopipe_default is of type" in answer.text
+    assert "the connection arangopipe_default is of type" in unescape(answer.text)
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[int]:
+    """The port of a database that asks for a password."""
+    with served(tmp_path / "locked.db") as database:
+        yield database.port
+
+
+def test_a_connection_with_a_wrong_password(server: Server, locked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's refusal is not taken for a sign-in to Airflow that is missing."""
+    monkeypatch.setenv("AIRFLOW_CONN_ARANGOPIPE_DEFAULT", f"arangopipe://root:wrong@127.0.0.1:{locked}")
+    answer = server.get("/arangopipe/")
+    assert answer.status_code == 503
+    assert "The connection arangopipe_default opens no database" in answer.text
+    assert "Sign in" not in answer.text
 
 
 def test_without_the_extra_the_pages_say_what_is_missing() -> None:

@@ -141,9 +141,18 @@ def test_mapped_tasks_and_their_links(airflow: AirflowService, database: ServedD
 
 def test_pages_are_guarded(airflow: AirflowService) -> None:
     """A page of the plugin is 401 without a token, and a viewer sees it."""
-    for page in ("/arangopipe/", "/arangopipe/dags/train_and_record/runs/run_1"):
+    for page in ("/arangopipe/", "/arangopipe/runs", "/arangopipe/dags/train_and_record/runs/run_1"):
         assert airflow.page(page, None)[0] == 401
         assert airflow.page(page, "viewer")[0] == 200
+
+
+def test_tabs_show_what_was_written(airflow: AirflowService) -> None:
+    """The tab of the DAG run has the runs that its mapped tasks logged; that of a task leads to the node's lineage."""
+    refs = [airflow.returned("train_and_record", "run_1", "log_run", index) for index in range(6)]
+    _, whole = airflow.page("/arangopipe/dags/train_and_record/runs/run_1", "viewer")
+    assert [ref["name"] for ref in refs if ref["_id"] not in whole] == []
+    _, one = airflow.page("/arangopipe/dags/train_and_record/runs/run_1/tasks/log_run/5", "viewer")
+    assert f"<title>Lineage of {refs[5]['name']}" in one
 
 
 def test_cleared_tasks_write_nothing_twice(airflow: AirflowService, database: ServedDatabase) -> None:

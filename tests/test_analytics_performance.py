@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from statistics import mean
 from typing import Any
@@ -13,7 +14,8 @@ from arangopipe_ops import stages
 from arangopipe_ops.analytics import demo_serving, performance
 from arangopipe_ops.analytics.coverage import covered
 from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
-from arangopipe_ops.errors import Invalid
+from arangopipe_ops.analytics.projects import activity, glance, inputs
+from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.model import sure_key
 from arangopipe_ops.store import Store
 
@@ -79,6 +81,49 @@ def test_summary(demo: Store) -> None:
         assert (row["runs"], row["last_run"]) == (len(runs), iso(max(run.start for run in runs)))
         assert row["deployments_by_status"] == {"active": 1, "archived": 1}
         assert row["last_activity"] >= row["created"]
+
+
+def test_a_project_at_a_glance(demo: Store, requests_of: Any) -> None:
+    """What a glance counts is what the summary counts, in one request, and of what is unknown it says so."""
+    requests = requests_of(demo.db)
+    for task in TASKS:
+        requests.sent.clear()
+        found = glance(demo, task.project)
+        assert len(requests) == 1
+        row = ask(demo, "summary", project=task.project)
+        assert (found["models"], found["versions"], found["runs"]) == (
+            row["models"],
+            row["model_versions"],
+            row["runs"],
+        )
+        assert (found["tasks"], found["techniques"]) == (row["tasks"], dict.fromkeys(sorted(task.techniques), 1))
+        assert found["deployments"] == row["deployments_by_status"]
+        assert [demo.get(id)["tag"] for id in found["active"]] == [f"{task.project} v2"]
+    with pytest.raises(NotFound, match="nowhere"):
+        glance(demo, "nowhere")
+
+
+def test_what_goes_on_in_projects(demo: Store, requests_of: Any) -> None:
+    """For each project there is how many models it has, when the last run was registered, and what is active."""
+    ids = [node["_id"] for node in demo.search("Project")["nodes"]]
+    requests = requests_of(demo.db)
+    found = activity(demo, [*ids, "project/none"])
+    assert (len(requests), found.keys()) == (1, set(ids))
+    newest = demo.search("Run", limit=1)["nodes"][0]["created"]
+    assert max(each["last_run"] for each in found.values()) == newest
+    for task in TASKS:
+        each = found[demo.get(task.project, "Project")["_id"]]
+        assert (each["models"], [d["tag"] for d in each["active"]]) == (len(task.techniques), [f"{task.project} v2"])
+
+
+def test_what_runs_read(demo: Store) -> None:
+    """The data sets and feature sets of runs come with how many of the runs read them."""
+    runs = of_task(TASK.task)
+    found = inputs(demo, [demo.get(run.run_id, "Run")["_id"] for run in runs])
+    counted = {(each["node"]["name"], each["node"]["version"]): each["runs"] for each in found}
+    assert counted == Counter(
+        pair for run in runs for pair in ((run.dataset, run.version), (run.featureset, run.version))
+    )
 
 
 def test_serving_over_time(demo: Store) -> None:

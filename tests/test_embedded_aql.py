@@ -165,7 +165,7 @@ def test_syntax_error_names_the_place() -> None:
     from arangopipe_ops.embedded.errors import ArangoError
     from arangopipe_ops.embedded.parser import parse
 
-    with pytest.raises(ArangoError, match=r"unexpected FOR declaration near 'FOR' at position 2:1"):
+    with pytest.raises(ArangoError, match=r"unexpected FOR declaration near 'FOR' at position 2:2"):
         parse("RETURN 1 +\n FOR")
 
 

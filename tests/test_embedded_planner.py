@@ -93,8 +93,29 @@ def test_documents_that_nothing_looks_at_are_not_read(db: Any, loop: str) -> Non
     assert len(list(counted)) == len(list(read)) > 0
     assert counted.statistics()["scanned_index"] == read.statistics()["scanned_index"]
     assert counted.statistics()["scanned_full"] == read.statistics()["scanned_full"]
+    assert next(db.aql.execute(f"RETURN LENGTH({loop} RETURN 1)")) == len(list(db.aql.execute(f"{loop} RETURN d")))
     loops = [node for node in db.aql.explain(f"{loop} RETURN 1")["nodes"] if "producesResult" in node]
     assert [node["producesResult"] for node in loops] == ["code" in loop]  # a sparse index may need its filter
+
+
+@pytest.mark.parametrize(
+    ("subquery", "number"),
+    [
+        ("FOR d IN items LIMIT 20 RETURN 1", 20),
+        ("FOR d IN items LIMIT 45, 20 RETURN 1", 5),
+        ("FOR d IN items LIMIT 0 RETURN 1", 0),
+        ("FOR d IN items LIMIT 60, 1 RETURN 1", 0),
+        ("FOR d IN items FILTER d.name IN ['name1', 'name2'] LIMIT 3, 12 RETURN 1", 12),
+        ("FOR d IN items FILTER d.name IN ['name1', 'name2'] LIMIT 10 RETURN 1", 10),
+        ("FOR d IN items FILTER 't3' IN d.tags[*] LIMIT 5 RETURN 1", 5),
+        ("FOR d IN items FILTER d.name == 'name1' RETURN DISTINCT 1", 1),
+        ("FOR d IN items FILTER d.name == 'name1' RETURN d.created", 10),
+        ("FOR d IN items FILTER d.name == 'name1' FILTER d.number > 40 RETURN 1", 2),
+    ],
+)
+def test_what_is_only_counted_is_counted_in_the_index(db: Any, subquery: str, number: int) -> None:
+    """The length of a subquery is that of its rows, with what LIMIT leaves, whether or not they are read."""
+    assert next(db.aql.execute(f"RETURN LENGTH({subquery})")) == len(list(db.aql.execute(subquery))) == number
 
 
 def test_bound_attribute_names_find_the_index(db: Any) -> None:
@@ -287,8 +308,8 @@ def test_named_graphs_declare_their_collections(tmp_path: Path, monkeypatch: pyt
 
 def test_plan_shows_nested_subqueries() -> None:
     """A write in a subquery of a subquery is a node of the plan."""
-    inner = Block([Calculate(1, lambda frame: 1)], None, False, [[], []])
-    outer = Block([], lambda frame: 1, False, [[inner]])
+    inner = Block([Calculate(1, lambda frame: 1)], None, False, False, [[], []])
+    outer = Block([], lambda frame: 1, False, False, [[inner]])
     nodes = nodes_of(outer)
     assert [node["type"] for node in nodes] == ["SingletonNode", "SubqueryNode", "ReturnNode"]
     assert [node["type"] for node in nodes[1]["subquery"]["nodes"]] == ["SingletonNode", "CalculationNode"]

@@ -13,7 +13,7 @@ from test_web_pages import MARKUP, OUR_SCRIPT, TOKEN, Browser, links
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.connection import connect
-from arangopipe_ops.errors import Conflict, Invalid, NotFound, Unauthorized
+from arangopipe_ops.errors import Unauthorized
 from arangopipe_ops.model import key_of
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
@@ -284,7 +284,7 @@ def test_a_user_is_made_changed_and_removed(database: Database) -> None:
 
     for role, levels in {"writer": ("ro", "rw"), "owner": ("rw", "rw"), "none": ("none", "none")}.items():
         told(root, root.post("/admin/users/role", page=own, name=name, role=role))
-        found = admin.standing(db, name)
+        found = admin.permissions(db, name)
         assert (found["role"], found["database"], found["collections"]) == (role, *levels)
     assert root.post("/admin/users/role", page=own, name=name, role="king").status_code == 422
     told(root, root.post("/admin/users/role", page=own, name=name, role="writer"))
@@ -366,18 +366,3 @@ def test_rights_are_asked_for_once_in_a_while(database: Database) -> None:
     assert "Register a project" in page
     assert (refused.status_code, "Check user, password and permissions" in refused.text) == (403, True)
     admin.remove_user(db, "wil")
-
-
-def test_users_that_cannot_be(database: Database) -> None:
-    """A user without name, password or a role that there is, and one that is not there, are refused."""
-    db = admin_of(database)
-    for name, password, role in (("", "x", "reader"), ("x", "", "reader"), ("x", "x", "king")):
-        with pytest.raises(Invalid):
-            admin.create_user(db, name, password, role)
-    with pytest.raises(Conflict):
-        admin.create_user(db, "bob", "x", "reader")
-    for call in (admin.standing, admin.remove_user):
-        with pytest.raises(NotFound):
-            call(db, "nobody")
-    with pytest.raises(Unauthorized):
-        admin.users(as_user(database, "bob", PASSWORDS["bob"]))

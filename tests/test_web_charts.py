@@ -154,7 +154,9 @@ def test_a_picture_has_a_name_and_its_own_styles_only() -> None:
 
 
 def test_a_long_series_is_a_line_alone() -> None:
-    """Of very many values the line is drawn but not each point, so that a page stays small."""
+    """Of very many values the line is drawn but not each point, so that a page stays small; points alone all are."""
+    points = scatter("Runs", {"forest": [(i, i, "r") for i in range(MOST_DOTS + 1)]}, x="x", y="y")
+    assert len(titles(points)) == MOST_DOTS + 1
     chart = lines("Loss", {"train": days(*(1 / (i + 1) for i in range(MOST_DOTS + 1)))})
     assert titles(chart) == []
     assert "<path" in chart

@@ -370,6 +370,11 @@ def test_an_empty_graph_says_what_to_do(empty: Browser) -> None:
         ("tag=silver", 0),
         ("kind=Dataset&name=wine", 5),
         ("kind=Dataset&name=ine", 0),
+        ("name=wine", 6),
+        ("where=uri%5E%3Ds3://", 5),
+        ("name=wine data&where=version%3E%3D%222%22%0Aversion%3C%224%22", 2),
+        ("kind=Run&where=status%3Dcompleted", 1),
+        ("where=f1%3E0.9", 1),
         ("since=2020-01-01&kind=Project", 1),
         ("since=2999-01-01", 0),
         ("until=2020-01-01", 0),
@@ -429,6 +434,28 @@ def test_a_search_that_cannot_be(ann: Browser, query: str, says: str) -> None:
     assert '<form class="filters"' in page
 
 
+def test_what_was_not_looked_at_is_said(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a search looks at the newest nodes alone, links lead to those before, until all were looked at."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.search.WITHIN_KIND", 2)
+    monkeypatch.setattr("arangopipe_ops.web.pages.search.WITHIN_ALL", 2)
+    address, seen = "/search?where=version%3C%224%22%0Auri%5E%3Ds3", set[str]()
+    while address:
+        page = ann.get(address)
+        seen |= set(re.findall(r"</a> <span class=\"faint\">version (\d)", page))
+        [address] = map(unescape, re.findall(r'href="([^"]+)">Dataset before', page) or [""])
+        assert ("were looked at of each kind" in page) is bool(address)
+    assert seen == {"1", "2", "3"}
+
+
+def test_nodes_to_keep(ann: Browser) -> None:
+    """The JSON has all that is found, as it is stored, with its kind."""
+    answer = ann.client.get("/search.json?kind=Dataset&limit=1&text=gold")
+    assert "attachment" in answer.headers["content-disposition"]
+    store = ann.access.store(TOKEN)
+    assert answer.json() == [{**store.get(node["_id"]), "_kind": "Dataset"} for node in answer.json()]
+    assert len(answer.json()) == 5
+
+
 def test_a_table_to_keep(ann: Browser) -> None:
     """The CSV has all that is found with all its attributes, and no text that a spreadsheet would execute."""
     ann.access.store(TOKEN).write(stages.register_dataset("=HYPERLINK(1)", rows=-5))
@@ -459,6 +486,19 @@ def test_a_node_shows_what_is_known_of_it(ann: Browser) -> None:
     assert re.search(r"<b>created</b>", project)
     assert "<ins>" in project
     assert f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}" in links(project)
+
+
+def test_large_values_are_cut(ann: Browser) -> None:
+    """Of a value with many entries some are shown, a long text is folded, and a long document is a file."""
+    summary = {f"column {i:04}": {"mean": i} for i in range(3000)}
+    wide = stages.register_dataset("wide", summary=summary, series=list(range(5000)), query="SELECT " + "x, " * 1000)
+    page = ann.get(f"/nodes/{ann.access.store(TOKEN).write(wide)['_id']}")
+    assert "column 0099" in page
+    assert "column 0100" not in page
+    assert "and 2,900 more, which the JSON has" in page
+    assert "and 4,900 more, which the JSON has" in page
+    assert re.search(r"<details><summary>SELECT [x, ]{93}…</summary>SELECT", page)
+    assert "The document is long" in page
 
 
 def test_what_another_program_wrote(ann: Browser) -> None:
@@ -492,6 +532,17 @@ def test_a_node_as_it_is_stored(ann: Browser) -> None:
     assert "attachment" in answer.headers["content-disposition"]
 
 
+def test_the_list_of_projects(ann: Browser) -> None:
+    """Each project is there with its models, its last run and what is active, and is found by its name."""
+    page = ann.get("/projects")
+    row = page[page.index("<tbody>") : page.index("</tbody>")]
+    assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(row)
+    assert '<td class="number">1</td>' in row
+    assert row.count("<time") == 2
+    assert "wine" in ann.get("/projects?name=wi&sort=name")
+    assert "No project is called like that" in ann.get("/projects?name=x")
+
+
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
@@ -500,3 +551,8 @@ def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
     assert "classification" in page
+    assert "best is" in page.lower()
+    assert page.count('<figure class="chart">') >= 3
+    assert ">r1<" in ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=f1&goal=min")
+    none = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=recall")
+    assert "None of these runs has a figure called recall" in none

@@ -339,7 +339,8 @@ def test_stored_markup_is_text(ann: Browser) -> None:
 def test_only_pages_of_the_web_are_linked(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run leads back to where it was written; an address that is a script is no link, whoever wrote it."""
     monkeypatch.setenv(KFP_VARIABLE, "https://kfp.example/pipeline/")
-    for path in (*paths(ann), "/runs/compare?run=net+of+script&run=net+of+airflow"):
+    nodes = [link for link in links(ann.get("/runs")) if link.startswith("/nodes/")]
+    for path in (*paths(ann), "/runs/compare?run=net+of+script&run=net+of+airflow", *nodes):
         found = links(ann.get(path))
         assert not [link for link in found if "script:" in link.lower()]
         assert {link for link in found if not link.startswith(("/", "#"))} <= {
@@ -349,6 +350,7 @@ def test_only_pages_of_the_web_are_linked(ann: Browser, monkeypatch: pytest.Monk
         }
     page = ann.get("/runs")
     assert page.count(f'<a href="{LOG}" rel="noreferrer">Airflow task log</a>') == 1
+    assert [LOG in links(ann.get(node)) for node in nodes if "net_of" in node] == [False, False, True]
     assert "4b1c%2F77" in page
     assert "actions/runs/9" in page
     monkeypatch.delenv(KFP_VARIABLE)

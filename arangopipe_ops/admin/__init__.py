@@ -12,14 +12,14 @@ from arangopipe_ops.admin.retention import Retention, kept_for, retention
 from arangopipe_ops.admin.users import (
     GRANTED,
     KnownUser,
+    Permissions,
     Rights,
-    Standing,
     change_password,
     create_user,
     grant,
+    permissions,
     remove_user,
     rights,
-    standing,
     users,
 )
 
@@ -29,9 +29,9 @@ __all__ = [
     "Difference",
     "Finding",
     "KnownUser",
+    "Permissions",
     "Retention",
     "Rights",
-    "Standing",
     "User",
     "access",
     "change_password",
@@ -42,6 +42,7 @@ __all__ = [
     "extension",
     "grant",
     "kept_for",
+    "permissions",
     "plan",
     "plan_database",
     "provision",
@@ -50,7 +51,6 @@ __all__ = [
     "repair",
     "retention",
     "rights",
-    "standing",
     "users",
     "withdraw",
 ]

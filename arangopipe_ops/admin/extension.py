@@ -49,7 +49,7 @@ def extend(
     Types are those of `model`, or mappings with their attributes: a node type needs `kind`, `collection` and
     `identity`, an edge type `name`, `source`, `target` and `upstream`. Collections, edge definitions and indexes are
     created, then the types are known everywhere, also to stores that are open. Of a type that exists only `shows`,
-    `indexes` and `newest` can change. Any number of processes may extend at once. Raises Invalid, Conflict.
+    `indexes`, `newest` and `paged` can change. Any number of processes may extend at once. Raises Invalid, Conflict.
     """
     given = [_node_type(node) for node in nodes], [_edge_type(edge) for edge in edges]
 

@@ -35,11 +35,11 @@ class KnownUser(TypedDict):
     active: bool
 
 
-class Standing(TypedDict):
+class Permissions(TypedDict):
     """What a user may do with a database.
 
     `database` and `collections` are the levels (rw, ro, none) that count on it and, unless one has a level of its own,
-    on its collections; `role` is that of `ROLES` which they are, or None. `elsewhere` are the levels granted on others.
+    on its collections; `role` is that of `GRANTED` which they are, or None; `elsewhere` the levels granted on others.
     """
 
     name: str
@@ -65,13 +65,13 @@ def users(db: "StandardDatabase") -> list[KnownUser]:
     return sorted((KnownUser(name=each["username"], active=each["active"]) for each in found), key=lambda x: x["name"])
 
 
-def standing(db: "StandardDatabase", name: str) -> Standing:
+def permissions(db: "StandardDatabase", name: str) -> Permissions:
     """Return what a user may do with a database. Raises NotFound, Unauthorized."""
     path = _path(name)
     user, granted = _of(name, partial(db.user, path)), _of(name, partial(db.permissions, path))
     level, own = _level(db, name, db.name), granted.get(db.name, {}).get("collections", {}).get("*")
     levels = level, level if own in (None, "undefined") else own
-    return Standing(
+    return Permissions(
         name=name,
         active=user["active"],
         role=next((role for role, those in GRANTED.items() if those == levels), None),

@@ -48,17 +48,25 @@ class AirflowUsers:
 
     def __init__(self) -> None:
         self._conn_id = conf.get("arangopipe", "conn_id", fallback=DEFAULT_CONN_ID)
-        self.refusals: Mapping[str, str] = {right: text.format(self._conn_id) for right, text in _REFUSALS.items()}
+        self._refusals = {right: text.format(self._conn_id) for right, text in _REFUSALS.items()}
         self._key = str(conf.get("api", "secret_key")).encode()  # the same in all processes of the API server
         self._session = lru_cache(MAX_SESSIONS)(_session)
         self._store = lru_cache(64)(_store)
+
+    def basis(self, request: Request) -> str:
+        """Say who may write."""
+        return f"Airflow decides: who may edit the connection {self._conn_id} there may write here."
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right in Airflow."""
+        return self._refusals
 
     def enter(self, request: Request, user: Annotated[Any, Depends(get_user)]) -> None:
         """Let a caller in whom Airflow knows and lets see plugins; what changes anything is for those who may write."""
         if not get_auth_manager().is_authorized_view(access_view=AccessView.PLUGINS, user=user):
             raise HTTPException(403, "These pages are for those who may see plugins in Airflow.")
         if changes(request) and not self._may_edit(user):
-            raise HTTPException(403, self.refusals["write"])
+            raise HTTPException(403, self._refusals["write"])
         request.state.airflow_user = user
 
     def session(self, request: Request) -> Session | None:
@@ -99,9 +107,13 @@ class AirflowUsers:
         """Lead whom Airflow does not know to its sign-in; one whom it knows has met a connection that is not good."""
         if self.session(request) is not None:
             told = f"The connection {self._conn_id} opens no database: {detail}"
-            return render(request, "failure.html", {"title": "Unavailable", "detail": told}, 503)
-        facts = {"title": "Sign in to Airflow", "detail": "Airflow does not know who you are, or not any more."}
-        return render(request, "failure.html", {**facts, "sign_in": _sign_in(request)}, 401)
+            return _failure(request, 503, "Unavailable", told)
+        told = "Airflow does not know who you are, or not any more."
+        return _failure(request, 401, "Sign in to Airflow", told, sign_in=_sign_in(request))
+
+
+def _failure(request: Request, status: int, title: str, detail: str, **more: str) -> Response:
+    return render(request, "failure.html", {"status": status, "title": title, "detail": detail, **more}, status)
 
 
 def _session(id: str, name: str) -> Session:

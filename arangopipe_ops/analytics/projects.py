@@ -87,24 +87,24 @@ RETURN {{found: {{Project: p != null}}, answer: {{
     FILTER technique != null
     SORT n DESC, technique
     RETURN [technique, n]),
-  runs: LENGTH(FOR x IN project_models FILTER x._from == p._id
-    FOR e IN run_models FILTER e._from == x._to LIMIT @counted RETURN 1),
+  runs: SUM(FOR id IN made RETURN LENGTH(FOR x IN run_models FILTER x._from == id LIMIT @counted RETURN 1)),
   deployments: (FOR d IN deployments
     COLLECT status = NOT_NULL(d.status, "active") WITH COUNT INTO n
     RETURN [status, n]),
   active: (FOR d IN deployments FILTER NOT_NULL(d.status, "active") == "active" SORT d.environment, d.tag RETURN d._id)
 }}}}"""
 
-LOOKED, COUNTED = 200, 50_000
+LOOKED, COUNTED = 200, 100_000
 """Of so many models and deployments the details are looked at; so many models and runs are counted."""
 
 
 class Glance(TypedDict):
     """What there is in a project, as far as it costs little.
 
-    `models` by name, `tasks`, and `techniques` with how many models use them, are those of the newest `LOOKED`
-    versions. `versions` and `runs` (archived ones among them) are counted to `COUNTED`, and are one more if there are
-    more. `deployments` are counted by status, and `active` has the `_id`s of those that are, of `LOOKED` at most.
+    `models` by name, `tasks`, `techniques` with how many models use them, and `runs` (archived ones among them) are
+    those of the newest `LOOKED` versions. `versions`, and the runs of each, are counted to `COUNTED`, and are one more
+    if there are more. `deployments` are counted by status, and `active` has the `_id`s of those that are, of `LOOKED`
+    at most.
     """
 
     project: Document

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any, Protocol
 
 from .catalog import EXPANSION, Index
@@ -31,6 +31,9 @@ class Access(Protocol):
 
     def unseen(self, frame: Frame) -> Iterable[object]:
         """Something for each document, of which nothing will be read."""
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        """How many documents there are, up to `most`."""
 
     def explain(self) -> dict[str, Any]: ...
 
@@ -119,6 +122,11 @@ class Scan:
             context.scanned_full += 1
             yield row
 
+    def count(self, frame: Frame, most: int | None) -> int:
+        context: Context = frame[0]
+        number = context.transaction.count(context.collection(self.collection))
+        return number if most is None else min(number, most)
+
     def explain(self) -> dict[str, Any]:
         return {"type": "EnumerateCollectionNode", "collection": self.collection}
 
@@ -143,6 +151,9 @@ class Primary:
 
     def unseen(self, frame: Frame) -> Iterator[Document]:
         return self.documents(frame, body=False)
+
+    def count(self, frame: Frame, most: int | None) -> int:
+        return _number(self.unseen(frame), most)
 
     def _keys(self, value: Value) -> list[str]:
         values = value if self.many else [value]
@@ -204,6 +215,16 @@ class Ordered:
                     seen.add(row)
                 yield row
 
+    def count(self, frame: Frame, most: int | None) -> int:
+        if self.index.expanded:
+            return _number(self.unseen(frame), most)
+        context: Context = frame[0]
+        number = 0
+        for low, high in self._ranges(frame):
+            number += context.transaction.count_between(self.index.id, low, high, most and most - number)
+        context.scanned_index += number
+        return number
+
     def _ranges(self, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
         choices = [_choices(value(frame), many) for value, many in self.prefix]
         bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
@@ -242,8 +263,15 @@ class Sparse:
     def unseen(self, frame: Frame) -> Iterable[Document]:
         return self.documents(frame, body=False)
 
+    def count(self, frame: Frame, most: int | None) -> int:
+        return _number(self.unseen(frame), most)
+
     def explain(self) -> dict[str, Any]:
         return self.through.explain()
+
+
+def _number(items: Iterable[object], most: int | None) -> int:
+    return sum(1 for _ in islice(items, most))
 
 
 def _choices(value: Value, many: bool) -> list[bytes]:

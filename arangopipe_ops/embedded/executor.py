@@ -49,8 +49,21 @@ class Block:
     operators: list[Operator]
     result: Eval | None
     distinct: bool
+    constant: bool
+    """Whether it returns the same for each row."""
     subqueries: list[list[Block]]
     """For each operator, and at last for the result, the blocks inside of its expressions."""
+
+    def count(self, frame: Frame) -> int:
+        """How many values it returns; of a loop that nothing looks at the index knows."""
+        if self.constant and not self.distinct:
+            match self.operators:
+                case [EnumerateCollection(used=False) as loop]:
+                    return loop.access.count(frame, None)
+                case [EnumerateCollection(used=False) as loop, LimitRows() as limit]:
+                    offset, last = limit.bounds(frame)
+                    return max(loop.access.count(frame, last) - offset, 0)
+        return len(self.run(frame))
 
     def run(self, frame: Frame) -> list[Value]:
         rows: Rows = iter((None,))
@@ -214,11 +227,15 @@ class LimitRows(Step):
     """Whether this is the LIMIT that the option fullCount is about."""
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
-        offset, count = _bound(self.offset(frame)) or 0, _bound(self.count(frame))
-        last = None if count is None else offset + count
+        offset, last = self.bounds(frame)
         if not (self.outermost and frame[0].full_count):
             return islice(source, offset, last)
         return self._counted(source, frame[0], offset, last)
+
+    def bounds(self, frame: Frame) -> tuple[int, int | None]:
+        """How many rows are passed over, and after how many it ends."""
+        offset, count = _bound(self.offset(frame)) or 0, _bound(self.count(frame))
+        return offset, None if count is None else offset + count
 
     def _counted(self, source: Rows, context: Context, offset: int, last: int | None) -> Rows:
         matched = 0

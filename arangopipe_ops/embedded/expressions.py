@@ -60,6 +60,8 @@ class Scope(Protocol):
 
     def rows(self, clauses: tuple[Clause, ...]) -> Eval: ...
 
+    def count(self, clauses: tuple[Clause, ...]) -> Eval: ...
+
     def collection_name(self, name: str) -> str: ...
 
     def check_read(self, function: str) -> None: ...
@@ -297,6 +299,8 @@ def _call(node: Call, scope: Scope) -> Eval:
     counted = _counted_collection(node, scope)
     if counted is not None:
         return lambda frame: frame[0].transaction.count(frame[0].collection(counted))
+    if node.name in COUNTS and len(node.arguments) == 1 and isinstance(node.arguments[0], Subquery):
+        return scope.count(node.arguments[0].clauses)
     function = FUNCTIONS.get(node.name)
     if function is None:
         raise ArangoError(1582 if "::" in node.name else 1540, node.name)

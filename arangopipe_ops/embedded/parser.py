@@ -86,5 +86,5 @@ def _syntax_error(error: Any, text: str) -> ArangoError:
     near = text[error.pos_in_stream :].split("\n", 1)[0][:48]
     what = KEYWORDS.get(str(token).upper(), "").lstrip("_") if token is not None else ""
     unexpected = f"{what} declaration" if what else "input"
-    place = f"{error.line}:{error.column - 1}"
+    place = f"{error.line}:{error.column}"
     return ArangoError(1501, f"syntax error, unexpected {unexpected} near '{near}' at position {place}")

@@ -71,7 +71,7 @@ def plan_limit(draft: Draft, clause: Limit, position: int) -> None:
 
 
 def plan_return(draft: Draft, clause: Return, position: int) -> None:
-    draft.distinct = clause.distinct
+    draft.distinct, draft.constant = clause.distinct, isinstance(clause.value, Literal)
     draft.result = draft.compile(clause.value)
 
 

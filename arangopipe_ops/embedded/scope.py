@@ -137,6 +137,9 @@ class Names:
     def rows(self, clauses: tuple[Clause, ...]) -> Eval:
         return self.planner.block(clauses, Names(self.planner, self)).run
 
+    def count(self, clauses: tuple[Clause, ...]) -> Eval:
+        return self.planner.block(clauses, Names(self.planner, self)).count
+
     def collection_name(self, name: str) -> str:
         """A name that is no variable has to be a collection's."""
         return self.planner.read(name).name
@@ -161,6 +164,7 @@ class Draft:
         """ids of the conjuncts and SORT clauses that an access path takes care of."""
         self.result: Eval | None = None
         self.distinct = False
+        self.constant = False
         self._first_slot = planner.size
         self._subqueries: list[list[Block]] = []
 
@@ -170,7 +174,7 @@ class Draft:
 
     def block(self) -> Block:
         subqueries = [*self._subqueries, self.planner.take_subqueries()]
-        return Block(self.operators, self.result, self.distinct, subqueries)
+        return Block(self.operators, self.result, self.distinct, self.constant, subqueries)
 
     def slots(self) -> slice:
         """The slots of this block's variables so far, those of its subqueries among them."""

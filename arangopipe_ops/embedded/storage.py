@@ -185,6 +185,12 @@ class Transaction:
             "SELECT document FROM entries WHERE idx = ? AND value >= ? AND value < ?", (index, low, high)
         )
 
+    def count_between(self, index: int, low: bytes, high: bytes, most: int | None) -> int:
+        """How many entries of the index are `low <= entry < high`, up to `most`."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM entries WHERE idx = ? AND value >= ? AND value < ? LIMIT ?)"
+        (number,) = self.sqlite.execute(sql, (index, low, high, -1 if most is None else most)).fetchone()
+        return int(number)
+
     def edges(self, owners: Mapping[int, str], ends: Sequence[str]) -> Iterator[tuple[int, Document]]:
         """Edges that have one of the ids `ends` at the end that an edge index is on, with that index.
 

@@ -34,7 +34,7 @@ from arangopipe_ops.model import (
 from arangopipe_ops.store.bulk import BATCH_NODES, COUNTED, WRITTEN, Batch, Earlier, Progress, Summary, batches
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.deletion import Deletion, delete_text, deletion, plan_text
-from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, modifies, row_count
+from arangopipe_ops.store.execution import answered, contended, driver_errors, execute, first_rows, plan_of, row_count
 from arangopipe_ops.store.fans import (
     ACTIVE,
     FARTHEST,
@@ -134,10 +134,26 @@ class Store:
         self._fixed = schema is not None
         self._spool = Spool(spool) if spool is not None else None
 
-    def query(self, text: str, binds: Document | None = None, *, limit: int | None = None) -> list[Any]:
-        """Return the rows of an AQL statement, in one request for each 1,000 of them; at most `limit` of them."""
+    def query(
+        self,
+        text: str,
+        binds: Document | None = None,
+        *,
+        limit: int | None = None,
+        seconds: float | None = None,
+        memory: int | None = None,
+    ) -> list[Any]:
+        """Return the rows of an AQL statement, in one request for each 1,000 of them; at most `limit` of them.
+
+        The database ends it after so many `seconds`, or when it takes more `memory` than so many bytes.
+        """
         read = list if limit is None else first_rows(limit)
-        return list(answered(self.db, text, binds or {}, self.patience, read))
+        options = {"max_runtime": seconds, "memory_limit": memory or 0}
+        return list(answered(self.db, text, binds or {}, self.patience, read, **options))
+
+    def explain(self, text: str, binds: Document | None = None) -> Document:
+        """Return the plan of an AQL statement, which is not executed."""
+        return plan_of(self.db, text, binds or {})
 
     def row_count(self, text: str, binds: Document | None = None) -> int:
         """Return how many rows an AQL statement has; they stay in the database."""
@@ -145,7 +161,7 @@ class Store:
 
     def modifies(self, text: str, binds: Document | None = None) -> bool:
         """Return whether an AQL statement would modify data; the database says so, and does not execute it."""
-        return modifies(self.db, text, binds or {})
+        return bool(self.explain(text, binds)["isModificationQuery"])
 
     # --- writing
 

@@ -36,11 +36,11 @@ def contended(error: ArangopipeError) -> bool:
     return getattr(error.__cause__, "error_code", None) in (_WRITE_CONFLICT, _NOT_UNIQUE)
 
 
-def modifies(db: "StandardDatabase", text: str, binds: Document) -> bool:
-    """Return whether a statement would modify anything; the database decides, by its plan."""
+def plan_of(db: "StandardDatabase", text: str, binds: Document) -> Document:
+    """Return how the database would execute a statement."""
     with driver_errors():
         plan: Any = db.aql.explain(text, bind_vars=binds)
-    return bool(plan["isModificationQuery"])
+    return dict(plan)
 
 
 def execute(db: "StandardDatabase", text: str, binds: Document, patience: float) -> list[Any]:

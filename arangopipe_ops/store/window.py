@@ -8,7 +8,7 @@ from arangopipe_ops.store.search import NAMED, Page, Search, attribute, filters
 from arangopipe_ops.store.statements import EXTENSION, appended
 
 ALIKE = 200
-"""How many older nodes are looked at whose name begins with the first word of the text."""
+"""How many older nodes are looked at whose name begins like the text, or with its first word."""
 
 _LAST = "9999"
 
@@ -23,12 +23,17 @@ LET few{i} = LENGTH(some{i}) < @more"""
 """What an index finds; if that is no more than is to be looked at, the newest need not be looked at."""
 
 _ALIKE = """
-LET alike{i} = (FOR d IN @@n{i} FILTER d.@by{i} >= @word AND d.@by{i} < CONCAT(@word, "\\uFFFF") LIMIT @alike
+LET names{i} = (FOR word IN @starts FOR d IN @@n{i} FILTER d.@by{i} >= word AND d.@by{i} < CONCAT(word, "\\uFFFF")
+  LIMIT @alike RETURN DISTINCT d._key)
+LET alike{i} = (FOR d IN @@n{i} FILTER d._key IN names{i}
   FILTER d.created < older{i}.created OR (d.created == older{i}.created AND d._key <= older{i}._key)
   RETURN d)"""
 
 _HITS = """
 LET hits{i} = (FOR d IN {looked}{filters}{after} RETURN {{d, at: [{order}, d._key, {i}]}})"""
+
+_REACHED = '[@kind{i}]: older{i} == null ? null : DATE_ADD(older{i}.created, 1, "millisecond")'
+"""As `until` this leads to the first node that was not looked at, and to all that were registered with it."""
 
 _PAGE = """
 LET hits = UNION([], []{hits})
@@ -53,7 +58,8 @@ class Window(Search):
         order, conditions = attribute(self.order_by, "order", binds), self.filters(binds)
         after = self.opened(cursor, binds)
         if self.words:
-            binds |= {"word": self.words[0], "alike": ALIKE}
+            starts = dict.fromkeys((" ".join(self.words), self.words[0]))
+            binds |= {"starts": list(starts), "alike": ALIKE}
         parts = []
         for i, type_ in enumerate(types):
             binds[f"kind{i}"] = type_.kind
@@ -71,7 +77,7 @@ class Window(Search):
             hits=appended(f"hits{i}" for i in range(len(types))),
             way=self.way,
             total=self.counted("LENGTH(hits)", count, after, binds),
-            reached=", ".join(f'[@kind{i}]: DATE_ADD(older{i}.created, 1, "millisecond")' for i in range(len(types))),
+            reached=", ".join(_REACHED.format(i=i) for i in range(len(types))),
             extension=EXTENSION,
         )
         return "".join([*parts, text]), binds

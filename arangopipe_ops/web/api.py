@@ -302,10 +302,11 @@ def lineage(
     direction: Literal["upstream", "downstream", "both"] = "both",
     depth: Annotated[int, Query(ge=0, le=1000)] = 100,
     kind: Annotated[list[str] | None, Query(description="keep only nodes of these kinds")] = None,
+    fan: Annotated[int | None, Query(ge=1, le=1000, description="follow only so many of one type of edge")] = None,
     format: Literal["json", "dot", "mermaid", "svg", "tree"] = "json",
 ) -> Any:
-    """Trace what influenced a node and what it influenced."""
-    found = store.lineage(f"{collection}/{key}", direction=direction, depth=depth, kinds=kind)
+    """Trace what influenced a node and what it influenced. With `fan` the work is bounded: see the store's page."""
+    found = store.lineage(f"{collection}/{key}", direction=direction, depth=depth, kinds=kind, fan=fan)
     if format == "json":
         return Answer(found)
     media, draw = _DRAWINGS[format]

@@ -100,13 +100,14 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, 
 
 async def _ours(request: Request, error: Exception) -> Answer:
     assert isinstance(error, errors.ArangopipeError)
-    status = _status(error)
+    status = status_of(error)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
     facts = {name: getattr(error, name, None) for name in ("path", "references", "attributes")}
     return problem(status, str(error), headers, **facts)
 
 
-def _status(error: errors.ArangopipeError) -> int:
+def status_of(error: errors.ArangopipeError) -> int:
+    """Return the HTTP status that an error of ours is answered with."""
     if isinstance(error, errors.Refused):
         return 422 if 400 <= error.status < 500 else 503
     if isinstance(error, errors.Unauthorized) and error.signed_in:

@@ -1,4 +1,4 @@
-"""Operators on the graph itself: notes, edges, many stages at once, AQL, and how long it is kept."""
+"""Operators on the graph itself: notes, edges between nodes, many stages at once, AQL, and how long it is kept."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal

@@ -9,6 +9,7 @@ from arangopipe_ops.web.pages import (
     administration,
     ask,
     comparison,
+    console,
     deployments,
     failures,
     lineage,
@@ -22,7 +23,20 @@ from arangopipe_ops.web.pages import (
 )
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
 
-TOPICS = (overview, projects, search, nodes, lineage, runs, comparison, deployments, ask, administration, users)
+TOPICS = (
+    overview,
+    projects,
+    search,
+    nodes,
+    lineage,
+    runs,
+    comparison,
+    deployments,
+    ask,
+    console,
+    administration,
+    users,
+)
 STATIC = Path(__file__).parent.parent / "static"
 
 

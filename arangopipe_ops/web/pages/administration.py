@@ -11,7 +11,7 @@ from arangopipe_ops import admin, model, stages
 from arangopipe_ops.admin.retention import days_of
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
-from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
+from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
 
 PAGE = 50
 
@@ -21,7 +21,8 @@ routes = APIRouter()
 @routes.get("/admin")
 def administration(request: Request, store: CallersStore, rights: CallersRights) -> Response:
     """Show what can be administrated, and by whom."""
-    return render(request, "administration.html", {"may": rights, "database": store.db.name})
+    facts = {"may": rights, "database": store.db.name, "basis": callers_of(request).basis(request)}
+    return render(request, "administration.html", facts)
 
 
 # --- nodes

@@ -22,7 +22,10 @@ MARKERS = (
 )
 """The outlines of markers; their number and that of the colours have no divisor, so 30 series look different."""
 
-WIDTH, HEIGHT, BAR, LABEL, MOST_DOTS = 480, 240, 24, 24, 500
+WIDTH, HEIGHT, BAR, LABEL = 480, 240, 24, 24
+MOST_DOTS = 500
+"""A line through more points is drawn without them."""
+
 LARGEST = 1e100
 _EMPTY = Markup('<p class="empty">Nothing to draw yet: no value has been recorded.</p>')
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -86,7 +89,8 @@ def bars(title: str, values: Mapping[str, float | None]) -> Markup:
     if not any(value is not None for value in known.values()):
         return _figure(title, _EMPTY)
     upwards = [(name, value, f"{name}: {_said(value)}") for name, value in reversed(known.items())]
-    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False)
+    room = pygal.style.Style(label_font_size=13)  # for labels, which are larger on a narrow page
+    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False, style=room)
     chart.x_labels = [_label(name, value) for name, value, _ in upwards]
     chart.add("", [_point(value, says) for _, value, says in upwards])
     return _figure(title, _drawn(chart, f"{title}, {len(known)} bars"))
@@ -97,6 +101,8 @@ def _plot(
     dots: Mapping[str, Dots],
     marks: Mapping[str, Dots],
     across: Callable[[float], str],
+    *,
+    stroke: bool,
     **looks: object,
 ) -> Markup:
     """Return points on two axes, with what stands for which series."""
@@ -104,9 +110,14 @@ def _plot(
     if not found:
         return _figure(title, _EMPTY)
     chart = pygal.XY(
-        **_LOOKS, height=HEIGHT, allow_interruptions=True, x_value_formatter=across, show_dots=found <= MOST_DOTS
+        **_LOOKS,
+        **looks,
+        height=HEIGHT,
+        allow_interruptions=True,
+        x_value_formatter=across,
+        stroke=stroke,
+        show_dots=not stroke or found <= MOST_DOTS,
     )
-    chart.config(**looks)
     for name, each in dots.items():
         chart.add(_written(name), [_point((x, _placed(up)), label) for x, up, label in each])
     for name, each in marks.items():

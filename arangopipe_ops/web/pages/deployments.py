@@ -16,11 +16,11 @@ from arangopipe_ops.analytics.deployments import standing, standings
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
-from arangopipe_ops.web.pages.rendering import done, instant, render
+from arangopipe_ops.web.pages.rendering import done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
-WITHIN, PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 5_000, 100, 200, 100, 3, 10, 50
+PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
 
 routes = APIRouter()
 
@@ -43,15 +43,7 @@ class Asked(BaseModel):
         for name, value, unsaid in (("environment", self.environment, "production"), ("status", self.status, "active")):
             if value:
                 where[name] = {"in": [value, None]} if value == unsaid else value
-        return store.search(
-            "Deployment",
-            where,
-            order_by="tag",
-            descending=False,
-            limit=self.limit,
-            cursor=self.cursor or None,
-            within=WITHIN,
-        )
+        return store.search("Deployment", where, limit=self.limit, cursor=self.cursor or None, count=False)
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
@@ -61,15 +53,13 @@ class Asked(BaseModel):
 @routes.get("/deployments")
 def deployments(request: Request, store: CallersStore, asked: Annotated[Asked, Query()]) -> Response:
     """Show which deployments there are, and how each stands."""
-    page = asked.found(store)
+    page, projects = asked.found(store), store.search("Project", limit=PROJECTS, count=False)
     stands = standings(store, [node["_id"] for node in page["nodes"]])
     facts = {
         "asked": asked,
         "rows": [stands[node["_id"]] for node in page["nodes"] if node["_id"] in stands],
-        "total": page["total"],
-        "within": WITHIN if page.get("reached") else None,
         "next": asked.next(page["cursor"]) if page["cursor"] else None,
-        "projects": [node["name"] for node in store.search("Project", limit=PROJECTS, count=False)["nodes"]],
+        "projects": [name_of(each, store.schema) for each in projects["nodes"]],
         "statuses": STATUSES,
     }
     return render(request, "deployments.html", facts)
@@ -116,7 +106,8 @@ def _span(asked: Span, found: Document) -> tuple[str | None, str]:
     It ends when the deployment did. Raises Invalid.
     """
     until = moment(asked.until, "until") if asked.until else moment(datetime.now(UTC), "until")
-    since = moment(asked.since, "since") if asked.since else found["oldest"]
+    oldest = found["oldest"] if instant(found["oldest"]) else None  # another program may have written something else
+    since = moment(asked.since, "since") if asked.since else oldest
     ended = found["node"].get("ended") if found["status"] == "archived" else None
     return since, min(until, ended) if isinstance(ended, str) else until
 

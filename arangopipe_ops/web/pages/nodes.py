@@ -8,10 +8,11 @@ from starlette.responses import Response
 
 from arangopipe_ops import drawing
 from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Schema
+from arangopipe_ops.web.pages.origins import origins
 from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
-NEIGHBOURS, EVENTS = 25, 50
+NEIGHBOURS, EVENTS, RAW_LENGTH = 25, 50, 100_000
 REGISTRATION = frozenset({*OWN, *ANNOTATIONS})
 
 routes = APIRouter()
@@ -36,6 +37,7 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
     id = f"{collection}/{key}"
     found = store.neighbours(id, limit=NEIGHBOURS)
     document, schema = found["node"], store.schema
+    raw = _pretty(document)
     facts = {
         "node": document,
         "kind": kind_of(document, schema),
@@ -44,6 +46,8 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
         "notes": {name: document[name] for name in sorted(REGISTRATION) if name in document and name != "provenance"},
         "links": [{**link, "rows": rows_of(link["nodes"], schema)} for link in found["links"]],
         "events": store.history(id, limit=EVENTS),
+        "raw": raw if len(raw) <= RAW_LENGTH else None,
+        "origins": origins(document),
         "most": {"links": NEIGHBOURS, "events": EVENTS},
     }
     return render(request, "node.html", facts)
@@ -52,5 +56,8 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
 @routes.get("/nodes/{collection}/{key}/raw")
 def raw(store: CallersStore, collection: str, key: str) -> Response:
     """Return a node as it is stored."""
-    text = json.dumps(store.get(f"{collection}/{key}"), ensure_ascii=False, indent=2)
-    return download(text, "application/json", f"{key}.json")
+    return download(_pretty(store.get(f"{collection}/{key}")), "application/json", f"{key}.json")
+
+
+def _pretty(document: Document) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2)

@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -100,7 +101,7 @@ def project(request: Request, store: CallersStore, key: str, asked: Annotated[Me
         "metric": metric,
         "goal": goal,
         "best": [_told(run) for run in best_of(runs, metric, goal)],
-        "trend": lines(metric, trend(runs, metric)) if metric else None,
+        "trend": _trend(runs, metric) if metric else None,
         "pictures": _pictures(runs, found["techniques"]),
         "active": list(stands.values()),
         "inputs": _inputs(store, runs),
@@ -121,17 +122,19 @@ def best_of(runs: Sequence[Document], metric: str, goal: str) -> list[Document]:
 
 
 def trend(runs: Sequence[Document], metric: str) -> dict[str, list[tuple[datetime, float | None]]]:
-    """Return a metric over time by model: those with the most runs by name, the others together."""
+    """Return a metric over time by model, the models with the most runs first."""
     points: dict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
     for run in runs:
         at, value = instant(run["at"]), run["metrics"].get(metric)
         if at is not None and _is_figure(value):
             points[_model_of(run)].append((at, value))
-    names = sorted(points, key=lambda name: (-len(points[name]), name))
-    series = {name: sorted(points[name]) for name in names[:MODELS]}
-    if others := [point for name in names[MODELS:] for point in points[name]]:
-        series["other models"] = sorted(others)
-    return series
+    return {name: sorted(points[name]) for name in sorted(points, key=lambda name: (-len(points[name]), name))}
+
+
+def _trend(runs: Sequence[Document], metric: str) -> Markup:
+    series = trend(runs, metric)
+    few = dict(islice(series.items(), MODELS))
+    return lines(f"{metric}, of {len(few)} of {len(series)} models" if len(few) < len(series) else metric, few)
 
 
 def _pictures(runs: Sequence[Document], techniques: Mapping[str, int]) -> Iterator[Markup]:

@@ -37,9 +37,13 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/runs", "Runs"),
     ("/deployments", "Deployments"),
     ("/ask", "Ask"),
+    ("/query", "Query"),
     ("/admin", "Administration"),
 )
 """Where every page leads to, and how it is called there."""
+
+MOST_INSIDE = 100
+"""So many entries of a value are shown."""
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
@@ -54,7 +58,7 @@ def render(request: Request, template: str, facts: Mapping[str, Any], status: in
         "notice": session and session.told(),
         "csrf": callers.proof(request),
         "signs_out": callers.signs_out,
-        "refusals": callers.refusals,
+        "refusals": callers.refusals(request),
     }
     headers = {**HEADERS, "Content-Security-Policy": _POLICY + callers.framed_by}
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, headers)
@@ -153,7 +157,6 @@ _TEMPLATES.filters |= {
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
-    "pretty": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"navigation": NAVIGATION, "version": __version__}
+_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}

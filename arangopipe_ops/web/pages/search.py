@@ -18,7 +18,7 @@ from arangopipe_ops.web.pages.rendering import kind_of, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
-WITHIN_KIND, WITHIN_ALL = MAX_PAGE, 1_000
+WITHIN_KIND, WITHIN_ALL = 5_000, 1_000
 """So many nodes of each kind are looked at where no index serves, of one kind or of all."""
 
 NOTES = ("owner", "tags")

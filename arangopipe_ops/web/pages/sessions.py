@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -33,7 +34,7 @@ class Session:
     """Somebody who has signed in: the token of the database's, and until when it is kept.
 
     `rights` are what the database said that they may do, and until when that is believed; `notice` is what the next
-    page has to tell them.
+    page has to tell them; `statements` are what they asked at the console, the newest first.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Session:
     until: float
     rights: tuple[Rights, float] | None = None
     notice: str | None = None
+    statements: deque[Any] = field(default_factory=lambda: deque(maxlen=30))
 
     def remembered(self, ask: Callable[[], Rights]) -> Rights:
         """Return the rights, which the database is asked once a minute: it decides at every write."""
@@ -121,8 +123,11 @@ class Callers(Protocol):
     signs_out: bool
     """Whether pages offer to sign out."""
 
-    refusals: Mapping[str, str]
-    """What is told to who lacks a right of `Rights`, and what it takes to have it."""
+    def basis(self, request: Request) -> str:
+        """Return in a sentence who decides what somebody may do."""
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right of `Rights`, and what it takes to have it."""
 
     def session(self, request: Request) -> Session | None:
         """Return who asks, or None."""
@@ -219,7 +224,7 @@ def needs(right: str) -> Any:
 
     def check(request: Request, rights: CallersRights) -> None:
         if not getattr(rights, right):
-            raise Unauthorized(callers_of(request).refusals[right], signed_in=True)
+            raise Unauthorized(callers_of(request).refusals(request)[right], signed_in=True)
 
     return Depends(check)
 

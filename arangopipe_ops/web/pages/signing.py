@@ -26,19 +26,32 @@ from arangopipe_ops.web.pages.sessions import (
 routes = APIRouter()
 
 
+_OF_A_SERVER = {
+    "write": "You may read this graph, but not write to it: "
+    "that needs Read/Write on its collections (the role writer).",
+    "define": "You may not change what this graph is made of: "
+    "that needs Administrate on its database (the role owner).",
+    "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
+}
+_OF_A_FILE = {
+    "administrate": "A file has no users: whoever has its token may do everything. "
+    "`arangopipe serve-db --file …` serves it as a database with users."
+}
+
+
 class SignedIn:
     """Callers who have signed in here: each has a session, and the rights that the database gives them."""
 
     framed_by = "'none'"
     signs_out = True
-    refusals: Mapping[str, str] = {
-        "write": "You may read this graph, but not write to it: "
-        "that needs Read/Write on its collections (the role writer).",
-        "define": "You may not change what this graph is made of: "
-        "that needs Administrate on its database (the role owner).",
-        "administrate": "You may not see or change users: that needs Administrate on the server's database _system. "
-        "A file has no users.",
-    }
+
+    def basis(self, request: Request) -> str:
+        """Say what a token is good for."""
+        return _OF_A_FILE["administrate"] if _is_file(request) else "The database decides: it gives each user rights."
+
+    def refusals(self, request: Request) -> Mapping[str, str]:
+        """Return what is told to who lacks a right in the database."""
+        return _OF_A_FILE if _is_file(request) else _OF_A_SERVER
 
     def session(self, request: Request) -> Session | None:
         """Return the session that the browser's cookie opens."""
@@ -102,7 +115,7 @@ def sign_out(request: Request) -> Response:
 
 def _asked(request: Request, next: str, problem: str | None = None) -> Response:
     request.state.cookie = cookie_of(request) or secrets.token_urlsafe(32)
-    facts = {"next": next, "problem": problem, "file": isinstance(access_of(request), FileAccess)}
+    facts = {"next": next, "problem": problem, "file": _is_file(request)}
     response = render(request, "sign_in.html", facts, 401 if problem else 200)
     keep(response, request, cookie_of(request))
     return response
@@ -111,10 +124,14 @@ def _asked(request: Request, next: str, problem: str | None = None) -> Response:
 def _entered(request: Request, token: str, next: str) -> Response:
     """Open a session under an id of its own: one that the browser had before may be known to others."""
     sessions = sessions_of(request)
-    user = "this file" if isinstance(access_of(request), FileAccess) else user_of(token) or "?"
+    user = "this file" if _is_file(request) else user_of(token) or "?"
     response = _on(request, next)
     keep(response, request, sessions.open(token, user).id)
     return response
+
+
+def _is_file(request: Request) -> bool:
+    return isinstance(access_of(request), FileAccess)
 
 
 def _on(request: Request, next: str) -> Response:

@@ -50,8 +50,12 @@ def page_of(name: str) -> str:
 @routes.get("/admin/users/user", dependencies=[needs("administrate")])
 def user(request: Request, store: CallersStore, session: CallersSession, name: str) -> Response:
     """Show what a user may do, and the forms that change it."""
-    standing = admin.standing(store.db, name)
-    facts = {"standing": standing, "roles": ROLES, "database": store.db.name, "own": name == session.user}
+    facts = {
+        "permissions": admin.permissions(store.db, name),
+        "roles": ROLES,
+        "database": store.db.name,
+        "own": name == session.user,
+    }
     return render(request, "admin_user.html", facts)
 
 

@@ -57,7 +57,8 @@ function isInView(row) {
 }
 
 function toRow(by) {
-  const rows = [...document.querySelectorAll("main tbody tr, main ul.plain li")].filter((row) => row.querySelector("a"));
+  const all = [...document.querySelectorAll("main tbody tr, main li")];
+  const rows = all.filter((row) => row.querySelector("a") && row.checkVisibility());
   const here = rows.indexOf(document.activeElement.closest("tr, li"));
   const next = here < 0 ? by > 0 && rows.find(isInView) : rows[here + by];
   if (next) next.querySelector("a").focus();
