@@ -146,6 +146,11 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def pretty(value: Any) -> str:
+    """Return a value as JSON on many lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
 def scalar(value: Any) -> bool:
     """Return whether a value has nothing inside."""
     return not isinstance(value, dict | list)
@@ -164,6 +169,7 @@ _TEMPLATES.filters |= {
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
+    "pretty": pretty,
 }
 _TEMPLATES.tests |= {"scalar": scalar}
 _TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}
