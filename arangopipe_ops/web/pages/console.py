@@ -21,7 +21,7 @@ from arangopipe_ops.store.saved import forget_query, save_query, saved_queries
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.rendering import done, render
 from arangopipe_ops.web.pages.sessions import (
-    READS,
+    STATEMENTS,
     CallersRights,
     CallersSession,
     CallersStore,
@@ -36,7 +36,7 @@ SHOWN, KEPT, COLUMNS = 100, 10_000, 50
 SECONDS, MEMORY = 20.0, 512 * 1024 * 1024
 REMEMBERED = 4_000
 
-routes = APIRouter()
+routes = APIRouter(tags=[STATEMENTS])
 
 
 class Statement(NamedTuple):
@@ -114,7 +114,7 @@ def console(console: AtConsole, text: str = "", binds: str = "", saved: str = ""
     return console._replace(asked=Statement(text, binds)).page()
 
 
-@routes.post("/query", tags=[READS])
+@routes.post("/query")
 def ask(console: AtConsole, fields: Form) -> Response:
     """Run a statement that only reads, or explain any."""
     return _answered(console, fields, writes=False)
@@ -166,7 +166,7 @@ def _done(console: Console, what: str, writes: bool) -> Response:
         return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])))
     if plan["isModificationQuery"] and not writes:
         if not console.rights.write:
-            raise Unauthorized(callers_of(console.request).refusals["write"], signed_in=True)
+            raise Unauthorized(callers_of(console.request).refusals(console.request)["write"], signed_in=True)
         return console.page(422, problem=_REFUSED)
     limit = SHOWN if what == "run" else KEPT
     started = time.perf_counter()
