@@ -33,7 +33,7 @@ class Site:
 
     def stop(self) -> None:
         said = self.process.stop()
-        assert "Traceback" not in said, said
+        assert "Traceback" not in said, said[said.index("Traceback") :]
 
 
 class Visit:
