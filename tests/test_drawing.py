@@ -1,13 +1,17 @@
 """Lineage as text and pictures."""
 
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
 from test_store import write_flow
 
 from arangopipe_ops import drawing, stages
-from arangopipe_ops.model import Lineage
+from arangopipe_ops.drawing import graphviz
+from arangopipe_ops.errors import Invalid, Unavailable
+from arangopipe_ops.model import Cut, Lineage, LineageEdge, LineageNode
 from arangopipe_ops.store import Store
 
 AWKWARD = 'say "hi" \\ <b> & {x} | 🍷\nend'
@@ -99,3 +103,75 @@ def test_characters_that_xml_has_not(store: Store) -> None:
     ref = store.write(stages.register_project("a\0b\x01c\ufffe"))
     root = ET.fromstring(drawing.svg(store.lineage(ref), store.schema))
     assert "a\ufffdb\ufffdc\ufffd" in "".join(root.itertext())
+
+
+def star(rays: int) -> Lineage:
+    """A data set with so many runs, as a lineage."""
+    document = {"_id": "datasets/d", "_key": "d", "name": "d"}
+    start = LineageNode(_id="datasets/d", kind="Dataset", name="d", depth=0, document=document)
+    runs = [
+        LineageNode(_id=f"run/{i}", kind="Run", name=f"r{i}", depth=1, document={"_id": f"run/{i}", "_key": str(i)})
+        for i in range(rays)
+    ]
+    edges = [
+        LineageEdge(edge="run_datasets", upstream="datasets/d", downstream=run["_id"], document={}) for run in runs
+    ]
+    return Lineage(start="datasets/d", nodes=[start, *runs], edges=edges, cut=[])
+
+
+CUT = Cut(node="datasets/d", edge="run_datasets", outward=False, more=240, exact=True)
+
+
+def test_what_is_left_out_is_drawn(lineage: Lineage) -> None:
+    """A collapsed fan is a box downstream of its node, which says how much it stands for and leads to the rest."""
+    small = {**star(2), "cut": [CUT, {**CUT, "more": 992, "exact": False}]}
+    text = drawing.dot(small, rest=lambda cut: f"/rest?of={cut['node']}")
+    assert 'label="and 240 more"' in text
+    assert 'label="and more than 992 more"' in text
+    assert 'URL="/rest?of=datasets/d"' in text
+    assert '"datasets/d" -> "cut 0"' in text
+    assert "n0 -.->|run_datasets| c0" in drawing.mermaid(small)
+    assert drawing.tree(small).splitlines()[-2:] == [
+        "├─ and 240 more by run_datasets",
+        "└─ and more than 992 more by run_datasets",
+    ]
+    upstream = Cut(node="run/1", edge="run_datasets", outward=True, more=0, exact=False)
+    assert '"cut 0" -> "run/1"' in drawing.dot({**star(2), "cut": [upstream]})
+    assert drawing.said(upstream) == "and more"
+
+
+def test_many_edges_have_no_labels() -> None:
+    """Edges of a large picture tell their type only when pointed at."""
+    assert 'label="run_datasets"' in drawing.dot(star(5))
+    assert 'label="run_datasets"' not in drawing.dot(star(100))
+    assert 'tooltip="run_datasets"' in drawing.dot(star(100))
+
+
+def test_png(lineage: Lineage) -> None:
+    """A lineage is drawn as PNG."""
+    pytest.importorskip("pygraphviz")
+    assert drawing.png(lineage).startswith(b"\x89PNG\r\n")
+
+
+def test_a_large_picture_holds_up_no_other(lineage: Lineage) -> None:
+    """While a thousand nodes are drawn another thread draws a few."""
+    pytest.importorskip("pygraphviz")
+    with ThreadPoolExecutor() as threads:
+        large = threads.submit(drawing.svg, star(1000))
+        assert drawing.svg(lineage)
+        assert not large.done()
+        assert large.result().count(b'class="node"') == 1001
+
+
+def test_a_picture_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many nodes, too long a time and too many pictures at once are told, and leave nothing at work."""
+    pytest.importorskip("pygraphviz")
+    with pytest.raises(Invalid, match="2,001 nodes and 2,000 edges are more than a picture shows"):
+        drawing.svg(star(2000))
+    monkeypatch.setattr(graphviz, "SECONDS", 0.05)
+    with pytest.raises(Invalid, match=r"more than 0\.05 s to draw"):
+        drawing.svg(star(1500))
+    monkeypatch.setattr(graphviz, "_places", BoundedSemaphore(1))
+    with graphviz._places, pytest.raises(Unavailable, match="other large pictures"):
+        drawing.svg(star(1500))
+    assert graphviz._places.acquire(blocking=False)

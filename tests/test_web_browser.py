@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium
-from demonstration import fill
+from demonstration import PROJECTS, fill
 from test_web_access import ROOT, Database
 from test_web_pages import application
 
@@ -31,13 +31,14 @@ PAGES = {
     "search": "/search?kind=Run&text=payments",
     "search-of-nothing": "/search?text=nothing+is+called+so",
     "node": "/nodes/{run}",
-    "lineage": "/nodes/{dataset}/lineage?direction=downstream&depth=2",
+    "lineage": "/nodes/{run}/lineage",
     "impact": "/nodes/{dataset}/impact",
     "linked": "/nodes/{dataset}/linked?edge=run_datasets&outward=false",
     "runs": "/runs?project=payments&x=params.depth&y=metrics.accuracy",
     "comparison": "/runs/compare?run={run}&run={other}&run={failed}",
     "ask": "/ask",
     "question": "/ask/serving?metric=accuracy&project=payments&ask=yes",
+    "query": "/query?text=FOR+r+IN+run+SORT+r.start+DESC+LIMIT+10+RETURN+r",
     "deployments": "/deployments?status=",
     "deployment": "/deployments/{deployment}",
     "promotion": "/deployments/{deployment}/promotion",
@@ -107,7 +108,7 @@ def paths(store: Store) -> dict[str, str]:
         "run": store.get("payments 14", "Run")["_id"],
         "other": store.get("payments 16", "Run")["_id"],
         "failed": store.get("payments 10", "Run")["_id"],
-        "dataset": store.get({"name": "transactions", "version": "2"}, "Dataset")["_id"],
+        "dataset": store.get({"name": "transactions", "version": "1"}, "Dataset")["_id"],
         "deployment": store.get("payments v2", "Deployment")["_key"],
     }
     return {name: path.format(**nodes) for name, path in (PAGES | SERVER_PAGES).items()}
@@ -323,6 +324,29 @@ def test_promoting_a_deployment(ann: Visit, store: Store) -> None:
     ann.click(page.get_by_role("link", name="Node and history"))
     assert "v2 loses too much" in page.locator("main").inner_text()
     store.promote("payments v2", reason="as it was")
+
+
+def test_the_console_refuses_to_write(ann: Visit, store: Store) -> None:
+    """A statement is run and explained; one that would write is refused, and nothing of it happens."""
+    page = ann.page
+    page.goto("/query")
+    page.get_by_label("AQL").fill("FOR r IN run FILTER r.status == @status RETURN {id: r.run_id}")
+    page.get_by_label("Bind variables").fill('{"status": "failed"}')
+    ann.click(page.get_by_role("button", name="Run", exact=True))
+    assert "payments 10" in page.get_by_role("region", name="Result").inner_text()
+    assert ann.barriers() == []
+    ann.click(page.get_by_role("button", name="Explain"))
+    assert page.get_by_role("region", name="Plan").is_visible()
+    assert ann.barriers() == []
+    page.get_by_label("AQL").fill("FOR p IN project FILTER p.name != @status REMOVE p IN project")
+    ann.refused = {422}
+    for button in ("Run", "Run and write"):
+        ann.click(page.get_by_role("button", name=button, exact=True))
+        assert "would write, and nothing was run" in page.get_by_role("alert").inner_text()
+    assert store.counts()["project"] == PROJECTS
+    ann.refused = set()
+    page.get_by_role("link", name="FOR r IN run").first.click()
+    assert page.get_by_label("AQL").input_value().startswith("FOR r IN run")
 
 
 def test_a_new_node_type(ann: Visit, store: Store) -> None:

@@ -265,6 +265,7 @@ def test_chosen_runs_side_by_side(ann: Browser) -> None:
     page = ann.get("/runs?model=forest")
     ids = re.findall(r'type="checkbox" name="run" value="([^"]+)"', page)
     assert len(ids) == 6
+    assert "6 runs, " in ann.get(next(link for link in links(page) if "/runs/compare" in link))
     page = ann.get(f"/runs/compare?run={ids[0]}&run={ids[1]}&run={ids[5]}")
     assert compared(page)["depth"] is True
     assert compared(page)["seed"] is False

@@ -83,6 +83,7 @@ _FORMATS: dict[str, Callable[[Lineage, Schema], str | bytes]] = {
     "dot": drawing.dot,
     "mermaid": drawing.mermaid,
     "svg": drawing.svg,
+    "png": drawing.png,
 }
 
 
@@ -95,6 +96,7 @@ def _lineage(options: argparse.Namespace) -> None:
         direction=options.direction,
         depth=options.depth,
         kinds=options.kinds,
+        fan=options.fan,
     )
     drawn = _FORMATS["json" if options.json else options.format](found, store.schema)
     content = drawn if isinstance(drawn, bytes) else f"{drawn}\n".encode()
@@ -109,6 +111,9 @@ def _lineage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--direction", choices=("upstream", "downstream", "both"), default="both")
     parser.add_argument("--depth", type=int, default=100, help="edges from the start")
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="keep only nodes of these kinds")
+    parser.add_argument(
+        "--fan", type=int, metavar="N", help="of more than N nodes by one type of edge follow N, 8 steps"
+    )
     parser.add_argument("--format", choices=tuple(_FORMATS), default="tree")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there instead")
     as_json(parser)
@@ -215,7 +220,11 @@ COMMANDS: Sequence[Command] = (
         "lineage",
         _lineage,
         _lineage_arguments,
-        ("wine-1 --kind Deployment", "r1 --kind Run --direction upstream --format svg -o r1.svg"),
+        (
+            "wine-1 --kind Deployment",
+            "r1 --kind Run --direction upstream --format svg -o r1.svg",
+            '"wine data" --kind Dataset --fan 8',
+        ),
     ),
     Command("impact", _impact, _json_reference, ('"wine data" --kind Dataset',)),
     Command("history", _history, _history_arguments, ("wine-1 --kind Deployment",)),

@@ -37,13 +37,16 @@ def tree(lineage: Lineage, schema: Schema = SCHEMA) -> str:
     """
     nodes = {node["_id"]: node for node in lineage["nodes"]}
     children = _spanning(lineage)
+    rest: dict[str, list[str]] = defaultdict(list)
+    for cut in lineage["cut"]:
+        rest[cut["node"]].append(f"{said(cut)} by {cut['edge']}")
 
     def lines(id: str, lead: str, arrow: str) -> Iterator[str]:
         yield arrow + _line(nodes[id], schema)
-        below = children[id]
-        for i, (child, pointing) in enumerate(below):
+        below = [lines(child, lead, f"{pointing} ") for child, pointing in children[id]]
+        below += [iter([text]) for text in rest[id]]
+        for i, inner in enumerate(below):
             last = i == len(below) - 1
-            inner = lines(child, lead, f"{pointing} ")
             yield ("└─ " if last else "├─ ") + next(inner)
             yield from (("   " if last else "│  ") + line for line in inner)
 

@@ -34,7 +34,7 @@ from arangopipe_ops.web.problems import status_of
 
 SHOWN, KEPT, COLUMNS = 100, 10_000, 50
 SECONDS, MEMORY = 20.0, 512 * 1024 * 1024
-REMEMBERED = 4_000
+REMEMBERED, LONGEST = 4_000, 100_000
 
 routes = APIRouter()
 
@@ -163,10 +163,10 @@ def _done(console: Console, what: str, writes: bool) -> Response:
     text, variables = console.asked.text, console.asked.variables()
     plan = console.store.explain(text, variables)
     if what == "explain":
-        return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])))
+        return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])), raw=_indented(plan))
     if plan["isModificationQuery"] and not writes:
         if not console.rights.write:
-            raise Unauthorized(callers_of(console.request).refusals["write"], signed_in=True)
+            raise Unauthorized(callers_of(console.request).refusals(console.request)["write"], signed_in=True)
         return console.page(422, problem=_REFUSED)
     limit = SHOWN if what == "run" else KEPT
     started = time.perf_counter()
@@ -185,10 +185,15 @@ def _done(console: Console, what: str, writes: bool) -> Response:
         cells=[_row(row, columns) for row in rows[:limit]],
         wrote=plan["isModificationQuery"],
         took=took,
+        raw=raw if len(raw := _indented(rows[:limit])) <= LONGEST else None,
     )
 
 
 _REFUSED = "This statement would write, and nothing was run. Tick the box that says you mean it, and run it there."
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _columns(rows: Sequence[Any]) -> list[str]:

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
-from arangopipe_ops.web.pages.rendering import download, plain
+from arangopipe_ops.web.pages.rendering import download, plain, pretty
 
 
 def csv_file(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], name: str) -> Response:
@@ -22,7 +21,7 @@ def csv_file(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], name: st
 
 def json_file(content: Any, name: str) -> Response:
     """Return a value as a file."""
-    return download(json.dumps(content, ensure_ascii=False, indent=2), "application/json", name)
+    return download(pretty(content), "application/json", name)
 
 
 def _cell(value: Any) -> Any:

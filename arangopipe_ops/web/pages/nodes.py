@@ -1,6 +1,5 @@
 """A node: its attributes, neighbours and history."""
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -8,8 +7,9 @@ from starlette.responses import Response
 
 from arangopipe_ops import drawing
 from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Schema
+from arangopipe_ops.web.pages.exports import json_file
 from arangopipe_ops.web.pages.origins import origins
-from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, render
+from arangopipe_ops.web.pages.rendering import kind_of, name_of, pretty, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 NEIGHBOURS, EVENTS, RAW_LENGTH = 25, 50, 100_000
@@ -37,7 +37,7 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
     id = f"{collection}/{key}"
     found = store.neighbours(id, limit=NEIGHBOURS)
     document, schema = found["node"], store.schema
-    raw = _pretty(document)
+    raw = pretty(document)
     facts = {
         "node": document,
         "kind": kind_of(document, schema),
@@ -56,8 +56,4 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
 @routes.get("/nodes/{collection}/{key}/raw")
 def raw(store: CallersStore, collection: str, key: str) -> Response:
     """Return a node as it is stored."""
-    return download(_pretty(store.get(f"{collection}/{key}")), "application/json", f"{key}.json")
-
-
-def _pretty(document: Document) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=2)
+    return json_file(store.get(f"{collection}/{key}"), f"{key}.json")

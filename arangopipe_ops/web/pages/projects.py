@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -22,7 +21,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.charts import bars, lines
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import instant, render
+from arangopipe_ops.web.pages.rendering import address_of, instant, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 RUNS, RECENT, BEST, MODELS, SPANS = 200, 20, 5, 5, 12
@@ -53,7 +52,7 @@ class Asked(BaseModel):
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
-        return f"/projects?{urlencode({**self.model_dump(mode='json'), 'cursor': cursor})}"
+        return address_of("/projects", self, cursor=cursor)
 
 
 @routes.get("/projects")

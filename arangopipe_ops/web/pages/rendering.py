@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from arangopipe_ops import __version__, model
@@ -83,6 +84,12 @@ def download(content: str | bytes, media: str, name: str) -> Response:
     return Response(content, media_type=media, headers=headers)
 
 
+def address_of(path: str, asked: BaseModel, **changes: Any) -> str:
+    """Return the address of a page that was asked so, with some changes; what is usual is left out."""
+    given = asked.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
 def name_of(document: Document, schema: Schema) -> str:
     """Return what people call a node."""
     return str(document.get(schema.node(collection_of(document)).name, document["_key"]))
@@ -139,6 +146,11 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def pretty(value: Any) -> str:
+    """Return a value as JSON on many lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
 def scalar(value: Any) -> bool:
     """Return whether a value has nothing inside."""
     return not isinstance(value, dict | list)
@@ -157,6 +169,7 @@ _TEMPLATES.filters |= {
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
+    "pretty": pretty,
 }
 _TEMPLATES.tests |= {"scalar": scalar}
 _TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}

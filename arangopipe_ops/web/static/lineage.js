@@ -125,9 +125,19 @@ function onKey(event) {
   event.preventDefault();
 }
 
+// A box that gets the focus is scrolled to, and others pass beneath a pointer that rests.
+const REST = 300;
+let focused = -REST;
+
+function onFocus(event) {
+  const group = boxOf(event.target);
+  focused = event.timeStamp;
+  if (group) tell(group);
+}
+
 function onPointed(event) {
   const group = boxOf(event.target);
-  if (group) tell(group);
+  if (group && event.timeStamp - focused > REST) tell(group);
 }
 
 function toStart() {
@@ -142,7 +152,7 @@ buttons.path.addEventListener("click", mark);
 picture.addEventListener("wheel", onWheel, { passive: false });
 picture.addEventListener("pointerdown", onDrag);
 picture.addEventListener("pointerover", onPointed);
-picture.addEventListener("focusin", onPointed);
+picture.addEventListener("focusin", onFocus);
 picture.addEventListener("keydown", onKey);
 details.hidden = false;
 tell(boxes.get(picture.dataset.start));
