@@ -204,6 +204,14 @@ def test_a_visit_notices(browser: Any, site: Site, trouble: str, complaint: str)
         visit.close()
 
 
+def test_a_visit_finds_barriers(anyone: Visit) -> None:
+    """A field without a label, and letters that are hard to see, are barriers."""
+    anyone.page.goto("/sign-in")
+    anyone.page.evaluate("() => document.querySelector('label').remove()")
+    anyone.page.evaluate("() => document.documentElement.style.setProperty('--text', '#ccc')")
+    assert {found.partition(":")[0] for found in anyone.barriers()} > {"label", "color-contrast"}
+
+
 # what people do
 
 
@@ -493,7 +501,7 @@ def test_no_page_is_forgotten(paths: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str) -> None:
-    """What axe knows of people who see or use a page otherwise finds nothing serious, light or dark, at any width."""
+    """axe knows nothing that stands in the way of who sees or uses a page otherwise, light or dark; it fits in a hand."""
     page = shown.page
     page.goto(paths[name])
     page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
