@@ -501,7 +501,7 @@ def test_no_page_is_forgotten(paths: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str) -> None:
-    """axe knows nothing that stands in the way of who sees or uses a page otherwise, light or dark; it fits in a hand."""
+    """axe knows nothing that is in the way of who sees or uses a page otherwise, light or dark; it fits in a hand."""
     page = shown.page
     page.goto(paths[name])
     page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
