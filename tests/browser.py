@@ -35,6 +35,14 @@ class Site:
         assert "Traceback" not in said, said[said.index("Traceback") :]
 
 
+@contextmanager
+def serving(url: str) -> Iterator[Site]:
+    """The pages of a database, for as long as the tests need them. Fails if anything broke in them."""
+    site = Site(url)
+    yield site
+    site.stop()
+
+
 class Visit:
     """Somebody at a site with a browser: a page, and what was wrong while they looked at it.
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium
+from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium, serving
 from demonstration import PROJECTS, fill
 from test_web_access import ROOT, Database
 from test_web_pages import application
@@ -92,11 +92,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(made_once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    file = tmp_path_factory.mktemp("site") / "graph.db"
-    shutil.copyfile(made_once(fill_site), file)
-    site = Site(f"embedded://{file}")
-    yield site
-    site.stop()
+    file = shutil.copy(made_once(fill_site), tmp_path_factory.mktemp("site"))
+    with serving(f"embedded://{file}") as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +144,8 @@ def ann(browser: Any, site: Site, kept: Any) -> Iterator[Visit]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The pages of a database with users."""
-    site = Site(Database(tmp_path_factory.mktemp("server") / "served.db").url)
-    yield site
-    site.stop()
+    with serving(Database(tmp_path_factory.mktemp("server") / "served.db").url) as site:
+        yield site
 
 
 @pytest.fixture
