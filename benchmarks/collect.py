@@ -8,6 +8,7 @@ beyond what there was before, at its most; with more periods it should stay the 
 """
 
 import argparse
+import math
 import sqlite3
 import tempfile
 import time
@@ -105,6 +106,7 @@ def measure(folder: Path, deployments: int, metrics: int, days: Sequence[Period]
     first, report = timed(lambda: collect(store, days[:1], source))
     assert report["created"] == deployments, report
     requests = sent[0]
+    assert requests == 1 + math.ceil(deployments / BATCH_NODES), requests  # one finds the deployments
     hand = by_hand(folder, deployments)
     again, report = timed(lambda: collect(store, days[:1], source))
     assert report["same"] == deployments, report

@@ -33,7 +33,7 @@ class Site:
 
     def stop(self) -> None:
         said = self.process.stop()
-        assert "Traceback" not in said, said
+        assert "Traceback" not in said, said[said.index("Traceback") :]
 
 
 class Visit:
@@ -51,7 +51,7 @@ class Visit:
         self.context = browser.new_context(base_url=address, **settings)
         self.page = self.context.new_page()
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        self.page.on("pageerror", self._on_script_error)
         self.page.on("request", self._on_request)
         self.page.on("response", self._on_response)
 
@@ -59,6 +59,9 @@ class Visit:
         refusal = message.text.startswith("Failed to load resource")  # _on_response knows more of it
         if message.type in ("error", "warning") and not refusal:
             self.complaints.append(f"console: {message.text}")
+
+    def _on_script_error(self, error: Any) -> None:
+        self.complaints.append(f"script: {error}")
 
     def _on_request(self, request: Any) -> None:
         if not request.url.startswith((self.address, "data:", "blob:")):

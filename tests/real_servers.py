@@ -92,16 +92,16 @@ def postgres() -> Iterator[int]:
 
     Its folder is none of pytest's, since it does not run as root and may not enter those.
     """
-    found = [*Path("/usr/lib/postgresql").glob("*/bin/postgres"), Path(shutil.which("postgres") or "none")]
-    program = found[0].resolve()
+    found = [Path(shutil.which("postgres") or "none"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))]
+    program = found[-1].resolve()
     if not program.exists():
         pytest.skip("there is no postgres; apt-get install postgresql")
     who = {"user": "postgres"} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="postgres") as made:
         folder, port = Path(made), free_port()
         (folder / "password").write_text(PASSWORD)
-        for path in (folder, folder / "password"):
-            shutil.chown(path, *who.values())
+        for path in (folder, folder / "password") if who else ():
+            shutil.chown(path, **who)
         named = ["--username=ml", f"--pwfile={folder}/password", "--auth=scram-sha-256"]
         initdb = [program.with_name("initdb"), "--no-sync", "--encoding=UTF8", *named, folder / "data"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **who)

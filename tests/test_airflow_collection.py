@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +30,15 @@ pytestmark = pytest.mark.slow
 TAGS = ("wine-1", "wine-2", "wine-3")
 QUERY = "SELECT deployment, period_start, accuracy FROM served WHERE period_start >= :period_start"
 SECRET = "hunter2-and-more"
+YEAR = {
+    "type": "sql",
+    "url": "sqlite://",
+    "times": "epoch",
+    "query": """SELECT 'wine-1' deployment, :period_start period_start, 0.9 accuracy,
+      (:period_end - :period_start) / 3600 hours""",
+}
+"""A source that knows how long each period was."""
+
 HAS_STATE = compat.HAS_RETRY_POLICIES  # both since Airflow 3.3
 
 
@@ -251,6 +262,28 @@ def test_an_interval_that_periods_do_not_fill_is_refused(interval: tuple[str, st
         windowed(interval, "Europe/Berlin", **arguments)
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_a_year_is_backfilled(wine: Any, zone: str) -> None:
+    """The days that Airflow's backfill makes of a year, in any order and some of them twice, are one node each."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with daily(zone) as built:
+        task = CollectServingPerfOperator(task_id="collect", sources=[YEAR], deployments=["wine-1"])
+    scheduled = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(built))
+    year = (datetime(2025, 1, 1, tzinfo=ZoneInfo(zone)), datetime(2025, 12, 31, tzinfo=ZoneInfo(zone)))
+    days = [info.data_interval for info in scheduled.iter_dagrun_infos_between(*year)]
+    ti = SimpleNamespace(try_number=1, max_tries=0)
+    chance = random.Random(zone)
+    for day in chance.sample(days, len(days)) + chance.sample(days, 20):
+        context: Any = {"dag": built, "ti": ti, "data_interval_start": day.start, "data_interval_end": day.end}
+        assert task.record(wine, context)["faults"] == []
+    begins = [datetime(2025, 1, 1) + timedelta(days=number) for number in range(366)]
+    bounds = [moment(each.replace(tzinfo=ZoneInfo(zone)), "day") for each in begins]
+    found = list(wine.db.collection("servingperf").all())
+    assert sorted((each["period_start"], each["period_end"]) for each in found) == list(pairwise(bounds))
+    assert {each["hours"] for each in found} == {23, 24, 25}
+
+
 # --- partitions ------------------------------------------------------------------------------------------
 
 
@@ -282,12 +315,10 @@ def test_a_partition_is_a_period(
     wine: Any, served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, hours: int
 ) -> None:
     """The day of a partition's key is that of the timetable's zone; collected again it is the same node."""
-    source = "SELECT 'wine-1' deployment, :period_start period_start, 0.9 accuracy"
-    asked = {"type": "sql", "name": "labels", "url": "sqlite://", "query": source, "times": "epoch"}
     of_partition("2026-03-29T00:00:00", monkeypatch)
     for created in (1, 0):
         with partitioned(zone) as built:
-            CollectServingPerfOperator(task_id="collect", sources=[asked], deployments=["wine-1"])
+            CollectServingPerfOperator(task_id="collect", sources=[YEAR], deployments=["wine-1"])
         dag_run = run(built, logical_date=None)
         assert states(dag_run) == {"collect": "success"}
         assert returned(dag_run, "collect")["created"] == created
@@ -375,6 +406,24 @@ def test_a_watermark_moves_when_all_is_told(wine: Any, served: Any, tmp_path: Pa
     assert len(stored(wine)) == 9
     other = collected(hourly_since(tmp_path, deployments=["wine-1"]), 5)
     assert (other["periods"], other["known"]) == (3, 3)
+
+
+def test_shards_have_watermarks_of_their_own(wine: Any, served: Any, tmp_path: Path) -> None:
+    """Mapped, what one shard was not told holds back no other."""
+    from airflow.sdk import DAG, Asset
+
+    served.execute("DELETE FROM served WHERE deployment = 'wine-2'")
+    served.commit()
+    seen = Asset("wine serving")
+    for shards in ([0, 1, 2], [1, 0, 2]):
+        with DAG("since", schedule=None) as built:
+            CollectServingPerfOperator.partial(
+                task_id="collect", sources=[source(tmp_path)], since="2026-05-03", watermark=seen, inlets=[seen]
+            ).expand(deployments=[[TAGS[shard]] for shard in shards])
+        dag_run = run(built, logical_date=None, run_after=datetime(2026, 5, 4, 1, tzinfo=UTC))
+        told = {TAGS[shard]: returned(dag_run, "collect", index) for index, shard in enumerate(shards)}
+        assert [told[tag]["faults"] == [] for tag in TAGS] == [True, False, True]
+    assert [told[tag]["periods"] for tag in TAGS] == ([0, 1, 0] if HAS_STATE else [1, 1, 1])
 
 
 def test_a_watermark_needs_an_asset_and_a_beginning(graph: Any, tmp_path: Path) -> None:

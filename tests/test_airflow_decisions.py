@@ -18,6 +18,7 @@ from arangopipe_ops.errors import Invalid
 __all__ = ["airflow", "graph", "outage"]
 pytestmark = pytest.mark.slow
 
+DAY = {"since": "2026-05-03", "until": "2026-05-04"}
 NO_DELAY: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(0)}
 
 
@@ -404,6 +405,8 @@ def operators_of_all_kinds() -> dict[str, Any]:
         "link": lambda **k: ops.LinkOperator(edge="run_datasets", source="x", target="y", **k),
         "batch": lambda **k: ops.BatchWriteOperator(stages=ROWS, **k),
         "aql": lambda **k: ops.AQLOperator(query="RETURN 1", **k),
+        "retention": lambda **k: ops.RetentionOperator(days=7, **k),
+        "collect": lambda **k: ops.CollectServingPerfOperator(sources=[{"type": "http"}], **DAY, **k),
     }
 
 

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,64 @@ def test_an_unknown_type_names_those_there_are(store: Store, tags: list[str]) ->
     )
 
 
+class Killed(BaseException):
+    """The end of a process: nobody catches it."""
+
+
+@contextmanager
+def killed_at(db: Any, request: int, *, answered: bool) -> Iterator[None]:
+    """End what is done when that many requests are sent, before the database sees the last one or after."""
+    client, left = db.conn._http, request
+    send = client.send_request
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0 and not answered:
+            raise Killed
+        answer = send(*args, **kwargs)
+        if left == 0:
+            raise Killed
+        return answer
+
+    client.send_request = count
+    try:
+        with suppress(Killed):
+            yield
+    finally:
+        client.send_request = send
+
+
+def test_killed_at_any_request_and_run_again(store: Store) -> None:
+    """Whichever request is its last, the next collection leaves one node each, and alerts that changed once each."""
+    tags = register(store, 2, alerts=[{"metric": "x", "threshold": 0.5}])
+    sources = [source(name="one"), source(name="two")]
+    year = periods("2026-01-01", "2027-01-01", "1d")
+    states = {tag: ["cleared"] for tag in tags}
+    done: list[Period] = []
+    for request, answered in product(range(1, 8), (False, True)):
+        days = list(islice(year, 3))
+        done += days
+        with killed_at(store.db, request, answered=answered):
+            collect(store, days, sources, batch=4)
+            assert request > 6  # of two for the deployments, three of 12 nodes, one about alerts, and their own
+        collect(store, days, sources, only_missing=bool(request % 2))
+        for tag, several in states.items():
+            now = "raised" if figure(tag, days[-1]) < 0.5 else "cleared"
+            several += [now] * (now != several[-1])
+    assert values(store) == expected(tags, done, "one") | expected(tags, done, "two")
+    assert alerted(store) == {tag: several[1:] for tag, several in states.items()}
+
+
+def alerted(store: Store) -> dict[str, list[str]]:
+    """The states that the alert of each deployment had, by tag; a second alert of one fails the test."""
+    alerts = store.search("Alert")["nodes"]
+    found = {store.get(f"deployment/{alert['deployment']}")["tag"]: alert["_id"] for alert in alerts}
+    assert len(found) == len(alerts)
+    several = {tag: reversed(store.history(id)) for tag, id in found.items()}
+    return {tag: [(event["document"] or {})["state"] for event in events] for tag, events in several.items()}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_failures_at_any_point_lose_and_double_nothing(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -394,9 +453,6 @@ def test_failures_at_any_point_lose_and_double_nothing(
     provision(db)
     store = Store(db)
     tags = register(store, 5)
-
-    class Killed(BaseException):
-        pass
 
     def dying(periods: Sequence[Period], deployments: Sequence[str]) -> Iterator[Row]:
         for row in told(periods, deployments):
@@ -447,8 +503,9 @@ def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
     assert values(Store(connect(f"embedded://{file}"))) == expected(tags, DAYS)
 
 
-def test_two_collections_at_once_end_with_one_node_each(store: Store, tags: list[str], url: str) -> None:
-    """Two collections of the same periods at the same time write every node once."""
+def test_two_collections_at_once_end_with_one_node_each(store: Store, url: str) -> None:
+    """Two collections of the same periods at the same time write every node once, and raise every alert once."""
+    tags = register(store, 3, alerts=[{"metric": "x", "threshold": 2}])
     gate = threading.Barrier(2)
     problems: list[BaseException] = []
 
@@ -469,6 +526,7 @@ def test_two_collections_at_once_end_with_one_node_each(store: Store, tags: list
         thread.join()
     assert problems == []
     assert values(store) == expected(tags, DAYS)
+    assert alerted(store) == {tag: ["raised"] for tag in tags}
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])

@@ -15,7 +15,9 @@ from test_web_pages import MARKUP, TOKEN, Browser, empty, file, links
 from arangopipe_ops import stages
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.pages.comparison import Chosen
 from arangopipe_ops.web.pages.origins import KFP_VARIABLE, web_address
+from arangopipe_ops.web.pages.runs import Asked
 
 __all__ = ["empty", "file"]
 
@@ -218,6 +220,17 @@ def test_wrong_parameters_are_a_page_that_names_them(ann: Browser, query: str) -
     assert re.search(f'role="alert">{query.partition("=")[0]}: ', ann.get(f"/runs?{query}", 422))
 
 
+ODD = ["nan", "9" * 400, "\x00", "a..b>[[[[", "~", "é" * 300]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_text_in_the_address_is_a_fault(ann: Browser, odd: str) -> None:
+    """Whatever stands in a field, the answer is a page that says what is wrong, if anything is."""
+    for path, model in (("/runs", Asked), ("/runs/compare", Chosen)):
+        for field in model.model_fields:
+            assert ann.client.get(path, params={field: odd}).status_code in (200, 404, 422), field
+
+
 def test_a_chart_of_one_figure_against_another(ann: Browser) -> None:
     """A parameter against a metric is a point for each run that has both, by model."""
     page = ann.get("/runs?x=params.depth&y=metrics.f1")
@@ -265,6 +278,7 @@ def test_chosen_runs_side_by_side(ann: Browser) -> None:
     page = ann.get("/runs?model=forest")
     ids = re.findall(r'type="checkbox" name="run" value="([^"]+)"', page)
     assert len(ids) == 6
+    assert "6 runs, " in ann.get(next(link for link in links(page) if "/runs/compare" in link))
     page = ann.get(f"/runs/compare?run={ids[0]}&run={ids[1]}&run={ids[5]}")
     assert compared(page)["depth"] is True
     assert compared(page)["seed"] is False

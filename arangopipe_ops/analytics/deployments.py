@@ -28,6 +28,8 @@ _STANDS = """
     environment: NOT_NULL(d.environment, "production"),
     status: NOT_NULL(d.status, "active"),
     since: NOT_NULL(turn.at, d.ended, d.created),
+    reason: turn.reason,
+    user: turn.user,
     model: m == null ? null : KEEP(m, "_id", "name", "version"),
     run: r == null ? null : KEEP(r, "_id", "run_id", "status"),
     last: FIRST(FOR s IN servingperf FILTER s.deployment == d._key
@@ -55,8 +57,9 @@ RETURN (FOR id IN @ids{_stands(_UNLESS_TOLD)}
 def standings(store: Store, ids: Sequence[str]) -> dict[str, Document]:
     """Return by `_id` how deployments stand; those that are not there are left out. One request.
 
-    `tag`, `project` (its name), `environment`, `status`; `since` when it has that status; `model` and `run`, as
-    references; `alerts`: the rules that are raised now; `last`: the end of the newest period that is known, UTC.
+    `tag`, `project` (its name), `environment`, `status`; `since` when it has that status, and of one that was changed
+    to be active the `reason` and the `user`; `model` and `run`, as references; `alerts`: the rules that are raised now;
+    `last`: the end of the newest period that is known, UTC.
     """
     [found] = store.query(_STANDINGS, {"ids": list(ids), "@audit": AUDIT})
     return {each["id"]: each for each in found}
@@ -71,8 +74,6 @@ RETURN FIRST(FOR id IN [@id]{_stands("[1]")}
     SORT s.period_start DESC LIMIT @periods RETURN s.period_start)
   RETURN MERGE(stands, {{
     node: d,
-    reason: turn.reason,
-    user: turn.user,
     featuresets: (FOR x IN deployment_featureset FILTER x._from == id
       LET n = DOCUMENT(x._to) FILTER n != null SORT n.name, n.version RETURN KEEP(n, "_id", "name", "version")),
     datasets: (FOR x IN {READ}
@@ -90,11 +91,10 @@ RETURN FIRST(FOR id IN [@id]{_stands("[1]")}
 def standing(store: Store, id: str, periods: int) -> Document:
     """Return how a deployment stands, by its `_id`. One request. Raises NotFound.
 
-    Beside what `standings` tells: its `node`; the `reason` that was given for its status and the `user` who gave it;
-    the `featuresets`, and the `datasets` that the run read; the
-    `development` performance of the run, the names of `metrics` of serving performance; `oldest`: when the oldest of
-    the newest `periods` began; all `alerts`, as nodes, those that are raised first; and `active`: the deployment that
-    is active where this one would be.
+    Beside what `standings` tells, with the `reason` and the `user` of whatever status: its `node`; the `featuresets`,
+    and the `datasets` that the run read; the `development` performance of the run, the names of `metrics` of serving
+    performance; `oldest`: when the oldest of the newest `periods` began; all `alerts`, as nodes, those that are raised
+    first; and `active`: the deployment that is active where this one would be.
     """
     [found] = store.query(_STANDING, {"id": id, "periods": periods, "@audit": AUDIT})
     if found is None:

@@ -64,8 +64,8 @@ def read(
     SQLite can), is a fault of its periods, and the others are asked for. Raises Unavailable if all fail, or three in a
     row; Invalid, Misconfigured.
     """
-    reader = _Reader(url, query, times, timeout, engine or {})
     compared = Outcomes(**outcomes) if outcomes is not None else None
+    reader = _Reader(url, query, times, timeout, engine or {})
 
     def tell(several: Sequence[Period], group: Sequence[str]) -> Iterator[Row | Fault]:
         records = reader.records(several, group)

@@ -39,6 +39,11 @@ def conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     return where
 
 
+def conditions_in(text: str) -> dict[str, dict[str, Any]]:
+    """Return the conditions that stand in a text, one on each line. Raises Invalid."""
+    return conditions([line for line in text.splitlines() if line.strip()])
+
+
 def json_or_text(text: str) -> Any:
     """Return what a text is in JSON, or else the text."""
     try:

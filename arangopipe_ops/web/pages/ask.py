@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from arangopipe_ops.analytics import QUESTIONS, choices
 from arangopipe_ops.errors import Invalid, NotFound
-from arangopipe_ops.store.conditions import conditions
+from arangopipe_ops.store.conditions import conditions_in
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
 from arangopipe_ops.web.pages.rendering import render
@@ -104,7 +104,7 @@ def _read(parameter: inspect.Parameter, text: str) -> Any:
     if not text:
         return _unsaid(parameter)
     if parameter.name == "where":
-        return conditions([line for line in text.splitlines() if line.strip()])
+        return conditions_in(text)
     try:
         return TypeAdapter(parameter.annotation).validate_python(text)
     except ValidationError as error:

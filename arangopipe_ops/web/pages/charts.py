@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 
 import pygal
 from markupsafe import Markup
+from pygal.etree import etree
+
+etree.to_etree()  # also where lxml is installed
 
 COLOURS = 6
 MARKERS = (
@@ -28,11 +31,11 @@ MOST_DOTS = 500
 
 LARGEST = 1e100
 _EMPTY = Markup('<p class="empty">Nothing to draw yet: no value has been recorded.</p>')
-_NAMESPACE = "{http://www.w3.org/2000/svg}"
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNITS = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1))
 
 Dots = Sequence[tuple[float, float | None, str]]
+Place = Callable[[tuple[float, float]], tuple[float, float]]
 
 
 def lines(
@@ -80,7 +83,7 @@ def scatter(
         name: [(across, up, f"{name}, {label}: {x} {_said(across)}, {y} {_said(up)}") for across, up, label in each]
         for name, each in points.items()
     }
-    return _plot(title, dots, {}, _number, stroke=joined, x_title=_written(x), y_title=_written(y))
+    return _plot(title, dots, {}, _number, stroke=joined, x_title=x, y_title=y)
 
 
 def bars(title: str, values: Mapping[str, float | None]) -> Markup:
@@ -88,12 +91,15 @@ def bars(title: str, values: Mapping[str, float | None]) -> Markup:
     known = {name: _placed(value) for name, value in values.items()}
     if not any(value is not None for value in known.values()):
         return _figure(title, _EMPTY)
-    upwards = [(name, value, f"{name}: {_said(value)}") for name, value in reversed(known.items())]
     room = pygal.style.Style(label_font_size=13)  # for labels, which are larger on a narrow page
     chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False, style=room)
-    chart.x_labels = [_label(name, value) for name, value, _ in upwards]
-    chart.add("", [_point(value, says) for _, value, says in upwards])
-    return _figure(title, _drawn(chart, f"{title}, {len(known)} bars"))
+    chart.x_labels = [_label(name, value) for name, value in reversed(known.items())]
+    chart.add("", list(reversed(known.values())))
+    picture = _rendered(chart, f"{title}, {len(known)} bars", 1)
+    drawn = [f"{name}: {_said(value)}" for name, value in reversed(known.items()) if value is not None]
+    for bar, says in zip(picture.iterfind(".//g[@class='bar']"), drawn, strict=True):
+        _say(bar, says)
+    return _figure(title, _markup(picture))
 
 
 def _plot(
@@ -106,7 +112,8 @@ def _plot(
     **looks: object,
 ) -> Markup:
     """Return points on two axes, with what stands for which series."""
-    found = sum(_placed(up) is not None for each in dots.values() for _, up, _ in each)
+    dots = {name: _placeable(each) for name, each in dots.items()}
+    found = sum(up is not None for each in dots.values() for _, up, _ in each)
     if not found:
         return _figure(title, _EMPTY)
     chart = pygal.XY(
@@ -116,14 +123,14 @@ def _plot(
         allow_interruptions=True,
         x_value_formatter=across,
         stroke=stroke,
-        show_dots=not stroke or found <= MOST_DOTS,
+        show_dots=False,  # it takes a millisecond for two
     )
-    for name, each in dots.items():
-        chart.add(_written(name), [_point((x, _placed(up)), label) for x, up, label in each])
-    for name, each in marks.items():
-        chart.add(_written(name), [_point((x, _placed(up)), label) for x, up, label in each], show_dots=False)
-    picture = _drawn(chart, f"{title}: {', '.join([*dots, *marks])}", references=len(marks))
-    return _figure(title, picture, _legend(dots, marks))
+    for each in (*dots.values(), *map(_placeable, marks.values())):
+        chart.add("", [(x, up) for x, up, _ in each])
+    picture = _rendered(chart, f"{title}: {', '.join([*dots, *marks])}", len(dots))
+    if not stroke or found <= MOST_DOTS:
+        _draw_dots(picture, dots, chart.view)
+    return _figure(title, _markup(picture), _legend(dots, marks))
 
 
 def _number(value: float) -> str:
@@ -153,13 +160,14 @@ def _placed(value: float | None) -> float | None:
     return value if value is not None and abs(value) < LARGEST else None
 
 
-def _point(value: object, says: str) -> dict[str, object]:
-    return {"value": value, "tooltip": _written(says)}
+def _placeable(dots: Dots) -> Dots:
+    """Return the points that have a place across; those that have none upwards are gaps."""
+    return [(x, _placed(up), says) for x, up, says in dots if _placed(x) is not None]
 
 
 def _label(name: str, value: float | None) -> str:
     name = name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[-(LABEL // 2 - 1) :]}"
-    return _written(f"{name}: {_said(value)}")
+    return f"{name}: {_said(value)}"
 
 
 def _written(text: str) -> str:
@@ -167,44 +175,61 @@ def _written(text: str) -> str:
     return _UNWRITABLE.sub("�", text)
 
 
-def _drawn(chart: pygal.Graph, title: str, references: int = 0) -> Markup:
-    """Return a chart as markup without what a page may not hold."""
-    tree = ElementTree.fromstring(chart.render())
-    tree.attrib = {"class": "picture", "viewBox": tree.attrib["viewBox"], "role": "img", "aria-label": _written(title)}
-    for parent in list(tree.iter()):
-        parent.tag = parent.tag.removeprefix(_NAMESPACE)
+def _rendered(chart: pygal.Graph, says: str, series: int) -> ElementTree.Element:
+    """Return a chart without what a page may not hold, the first of its series in colours, the others as references."""
+    chart.setup()
+    picture: ElementTree.Element = chart.svg.root
+    picture.attrib = {"class": "picture", "viewBox": picture.attrib["viewBox"], "role": "img", "aria-label": says}
+    for parent in list(picture.iter()):
         for child in list(parent):
-            if _is_left_out(child, parent):
+            if child.tag in _LEFT_OUT or child.get("class", "").endswith("tooltip-overlay"):
                 parent.remove(child)
-    _mark(tree, len(chart.raw_series), references)
-    return Markup(ElementTree.tostring(tree, encoding="unicode"))
-
-
-def _is_left_out(element: ElementTree.Element, parent: ElementTree.Element) -> bool:
-    """Return whether an element is for pygal's own styles and scripts, or repeats what stands there anyway."""
-    tag = element.tag.removeprefix(_NAMESPACE)
-    if tag == "title":
-        return parent.get("class") not in ("dots", "bar")
-    return tag in ("defs", "desc") or element.get("class", "").endswith("tooltip-overlay")
-
-
-def _mark(tree: ElementTree.Element, series: int, references: int) -> None:
-    """Give each series its classes, and each of its points the marker of the series."""
-    for index in range(series):
-        looks = "reference" if index >= series - references else f"colour-{index % COLOURS}"
-        for group in tree.iterfind(f".//g[@class='series serie-{index} color-{index}']"):
+    for index in range(len(chart.raw_series)):
+        looks = _colour(index) if index < series else "reference"
+        for group in picture.iterfind(f".//g[@class='series serie-{index} color-{index}']"):
             group.set("class", looks)
-            for dot in group.iter("circle"):
-                dot.tag = "path"
-                place = f"translate({float(dot.attrib['cx']):.1f} {float(dot.attrib['cy']):.1f})"
-                dot.attrib = {"class": "dot", "d": MARKERS[index % len(MARKERS)], "transform": place}
+    return picture
+
+
+_LEFT_OUT = (ElementTree.Comment, "defs", "desc", "title")
+"""Elements that are for pygal's own styles and scripts, or repeat what is written anyway."""
+
+
+def _draw_dots(picture: ElementTree.Element, dots: Mapping[str, Dots], place: Place) -> None:
+    """Draw the points of each series as its markers, with what they say, above the lines."""
+    overlay = picture.find("./g/g[@class='plot overlay']")
+    assert overlay is not None
+    for index, each in enumerate(dots.values()):
+        group = ElementTree.SubElement(overlay, "g", {"class": _colour(index)})
+        for x, up, says in each:
+            if up is not None:
+                where = "translate({:.1f} {:.1f})".format(*place((x, up)))
+                _say(
+                    ElementTree.SubElement(group, "path", {"class": "dot", "d": _marker(index), "transform": where}),
+                    says,
+                )
+
+
+def _say(element: ElementTree.Element, text: str) -> None:
+    """Have an element say something when it is pointed at."""
+    ElementTree.SubElement(element, "title").text = text
+
+
+def _markup(picture: ElementTree.Element) -> Markup:
+    return Markup(_written(ElementTree.tostring(picture, encoding="unicode")))
+
+
+def _colour(index: int) -> str:
+    return f"colour-{index % COLOURS}"
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
 
 
 def _legend(names: Iterable[str], references: Iterable[str]) -> Markup:
     """Return which marker stands for which series, and which lines are references."""
-    markers = [
-        (f"colour-{i % COLOURS}", "dot", MARKERS[i % len(MARKERS)], _written(name)) for i, name in enumerate(names)
-    ]
+    markers = [(_colour(i), "dot", _marker(i), _written(name)) for i, name in enumerate(names)]
     dashes = [("reference", "line", "M-6,0h12", _written(name)) for name in references]
     item = Markup(
         '<li><svg class="{}" viewBox="-6 -6 12 12" aria-hidden="true"><path class="{}" d="{}"/></svg> {}</li>'

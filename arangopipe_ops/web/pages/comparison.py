@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -15,7 +14,7 @@ from arangopipe_ops.store import Comparison
 from arangopipe_ops.web.pages.charts import bars, scatter
 from arangopipe_ops.web.pages.origins import origins
 from arangopipe_ops.web.pages.pictures import is_number
-from arangopipe_ops.web.pages.rendering import render
+from arangopipe_ops.web.pages.rendering import address_of, render
 from arangopipe_ops.web.pages.runs import one_against_another
 from arangopipe_ops.web.pages.sessions import CallersStore
 
@@ -34,8 +33,7 @@ class Chosen(BaseModel):
 
     def without(self, index: int) -> str:
         """Return the address of the comparison without one of the runs."""
-        rest = {**self.model_dump(), "run": [*self.run[:index], *self.run[index + 1 :]]}
-        return f"/runs/compare?{urlencode({name: value for name, value in rest.items() if value}, doseq=True)}"
+        return address_of("/runs/compare", self, run=[*self.run[:index], *self.run[index + 1 :]])
 
 
 SECTIONS: Mapping[str, str] = {

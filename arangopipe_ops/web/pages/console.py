@@ -21,7 +21,7 @@ from arangopipe_ops.store.saved import forget_query, save_query, saved_queries
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.rendering import done, pretty, render
 from arangopipe_ops.web.pages.sessions import (
-    READS,
+    STATEMENTS,
     CallersRights,
     CallersSession,
     CallersStore,
@@ -36,7 +36,7 @@ SHOWN, KEPT, COLUMNS = 100, 10_000, 50
 SECONDS, MEMORY = 20.0, 512 * 1024 * 1024
 REMEMBERED, LONGEST = 4_000, 100_000
 
-routes = APIRouter()
+routes = APIRouter(tags=[STATEMENTS])
 
 
 class Statement(NamedTuple):
@@ -114,7 +114,7 @@ def console(console: AtConsole, text: str = "", binds: str = "", saved: str = ""
     return console._replace(asked=Statement(text, binds)).page()
 
 
-@routes.post("/query", tags=[READS])
+@routes.post("/query")
 def ask(console: AtConsole, fields: Form) -> Response:
     """Run a statement that only reads, or explain any."""
     return _answered(console, fields, writes=False)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from markupsafe import Markup
@@ -16,7 +15,7 @@ from arangopipe_ops.analytics.deployments import standing, standings
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
-from arangopipe_ops.web.pages.rendering import done, instant, name_of, render
+from arangopipe_ops.web.pages.rendering import address_of, done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 
 STATUSES = ("active", "scheduled", "archived")
@@ -47,7 +46,7 @@ class Asked(BaseModel):
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
-        return f"/deployments?{urlencode({**self.model_dump(mode='json'), 'cursor': cursor})}"
+        return address_of("/deployments", self, cursor=cursor)
 
 
 @routes.get("/deployments")

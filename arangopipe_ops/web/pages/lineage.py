@@ -14,7 +14,7 @@ from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
 from arangopipe_ops.model import Cut, Lineage, LineageEdge, LineageNode, Schema
 from arangopipe_ops.store import Link, Neighbourhood, Store
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import download, kind_of, name_of, node_path, render
+from arangopipe_ops.web.pages.rendering import address_of, download, kind_of, name_of, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 FANS, MOST = (8, 25, 100, 500), (150, 500, drawing.MAX_NODES)
@@ -35,8 +35,7 @@ class Asked(BaseModel):
 
     def query(self, **changes: object) -> str:
         """Return what stands in the address for this, with some changes."""
-        given = self.model_copy(update=changes).model_dump(exclude_defaults=True)
-        return f"?{urlencode(given, doseq=True)}" if given else ""
+        return address_of("", self, **changes)
 
     def found(self, store: Store, id: str) -> Lineage:
         """Return the lineage of a node, with what the nodes in `open` are linked to beside it."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -22,10 +21,10 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.charts import bars, lines
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import instant, render
+from arangopipe_ops.web.pages.rendering import address_of, instant, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
-RUNS, RECENT, BEST, MODELS = 200, 20, 5, 5
+RUNS, RECENT, BEST, MODELS, SPANS = 200, 20, 5, 5, 12
 _LESS_IS_BETTER = re.compile("loss|error|rmse|mae|mse|logloss|perplexity|seconds|latency", re.IGNORECASE)
 
 routes = APIRouter()
@@ -53,7 +52,7 @@ class Asked(BaseModel):
 
     def next(self, cursor: str) -> str:
         """Return the address of the page that a cursor leads to."""
-        return f"/projects?{urlencode({**self.model_dump(mode='json'), 'cursor': cursor})}"
+        return address_of("/projects", self, cursor=cursor)
 
 
 @routes.get("/projects")
@@ -141,9 +140,15 @@ def _pictures(runs: Sequence[Document], techniques: Mapping[str, int]) -> Iterat
     if techniques:
         yield bars("Models by technique", {str(name): count for name, count in techniques.items()})
     if runs:
-        days = Counter(str(run["at"])[:10] for run in runs)
         yield bars("Runs by status", dict(Counter(str(run["run"].get("status", "unknown")) for run in runs)))
-        yield bars("Runs by day", dict(sorted(days.items(), reverse=True)[:MODELS]))
+        unit, spans = _by_time(runs)
+        yield bars(f"Runs by {unit}", dict(sorted(spans.items(), reverse=True)[:SPANS]))
+
+
+def _by_time(runs: Sequence[Document]) -> tuple[str, Counter[str]]:
+    """Return how many runs there were in a day, or in a month if there are many days."""
+    days = Counter(str(run["at"])[:10] for run in runs)
+    return ("day", days) if len(days) <= SPANS else ("month", Counter(str(run["at"])[:7] for run in runs))
 
 
 def _inputs(store: Store, runs: Sequence[Document]) -> list[Document]:

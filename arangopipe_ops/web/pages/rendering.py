@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from arangopipe_ops import __version__, model
@@ -81,6 +82,12 @@ def download(content: str | bytes, media: str, name: str) -> Response:
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{plain}"'}
     content = content.encode(errors="replace") if isinstance(content, str) else content
     return Response(content, media_type=media, headers=headers)
+
+
+def address_of(path: str, asked: BaseModel, **changes: Any) -> str:
+    """Return the address of a page that was asked so, with some changes; what is usual is left out."""
+    given = asked.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
 def name_of(document: Document, schema: Schema) -> str:

@@ -15,16 +15,16 @@ from arangopipe_ops.analytics.runs import WINDOW
 from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.model import Document
 from arangopipe_ops.store import Store
-from arangopipe_ops.store.conditions import conditions
+from arangopipe_ops.store.conditions import conditions_in
 from arangopipe_ops.web.pages.charts import scatter
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.origins import origins
 from arangopipe_ops.web.pages.pictures import is_number
-from arangopipe_ops.web.pages.rendering import render, scalar
+from arangopipe_ops.web.pages.rendering import address_of, render, scalar
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
-COLUMNS = 6
+COLUMNS, BESIDE = 6, 50
 CHOSEN = ("project", "model", "tag", "status", "metric")
 PARTS: Mapping[str, str] = {"params": "Parameters", "metrics": "Metrics"}
 """What stands in columns beside the run's own attributes, and how it is called."""
@@ -58,9 +58,7 @@ class Asked(BaseModel):
 
     def address(self, path: str = "/runs", **changes: Any) -> str:
         """Return the address of this table with some changes, on its first page unless another is given."""
-        other = self.model_copy(update={"page": 1, **changes}).model_dump()
-        given = {name: value for name, value in other.items() if value != type(self).model_fields[name].default}
-        return f"{path}?{urlencode(given, doseq=True)}" if given else path
+        return address_of(path, self, **{"page": 1, **changes})
 
     def found(self, store: Store, offset: int, limit: int) -> RunTable:
         """Return the runs that meet the conditions. Raises NotFound, Invalid."""
@@ -72,7 +70,7 @@ class Asked(BaseModel):
             status=self.status or None,
             since=self.since or None,
             until=self.until or None,
-            where=conditions([line for line in self.where.splitlines() if line.strip()]),
+            where=conditions_in(self.where),
             order_by=self.sort,
             descending=self.way == "desc",
             offset=offset,
@@ -108,6 +106,7 @@ def runs(request: Request, store: CallersStore, asked: Wanted) -> Response:
         "limits": sorted({*LIMITS, asked.limit}),
         "choices": choices(store, CHOSEN),
         "more": asked.page * asked.limit < table["found"],
+        "all": urlencode([("run", row["run"]["_id"]) for row in rows]) if 1 < len(rows) <= BESIDE else None,
     }
     return render(request, "runs.html", facts, status)
 

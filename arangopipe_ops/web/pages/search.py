@@ -1,7 +1,6 @@
 """Search over all kinds: the whole state is in the address, so that it can be saved and sent."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -10,11 +9,11 @@ from starlette.responses import Response
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Schema
 from arangopipe_ops.store import Page, Store
-from arangopipe_ops.store.conditions import CONDITIONS_HELP, conditions
+from arangopipe_ops.store.conditions import CONDITIONS_HELP, conditions_in
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import kind_of, render
+from arangopipe_ops.web.pages.rendering import address_of, kind_of, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 LIMITS = (25, 50, 100, 500)
@@ -55,13 +54,11 @@ class Asked(BaseModel):
 
     def address(self, path: str = "/search", **changes: Any) -> str:
         """Return the address of this search with some changes, on its first page unless a cursor is given."""
-        other = self.model_copy(update={"cursor": "", **changes}).model_dump(mode="json")
-        given = {name: value for name, value in other.items() if value != type(self).model_fields[name].default}
-        return f"{path}?{urlencode(given)}" if given else path
+        return address_of(path, self, **{"cursor": "", **changes})
 
     def found(self, store: Store, limit: int) -> Page:
         """Return a page of what is found. Raises Invalid."""
-        where = conditions([line for line in self.where.splitlines() if line.strip()])
+        where = conditions_in(self.where)
         if self.tag:
             where.setdefault("tags", {})["has"] = self.tag
         return store.search(

@@ -33,7 +33,7 @@ _OF_A_SERVER = {
     "that needs Administrate on its database (the role owner).",
     "administrate": "You may not see or change users: that needs Administrate on the server's database _system.",
 }
-_OF_A_FILE = {
+_OF_A_FILE = _OF_A_SERVER | {
     "administrate": "A file has no users: whoever has its token may do everything. "
     "`arangopipe serve-db --file …` serves it as a database with users."
 }

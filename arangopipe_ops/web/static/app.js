@@ -6,7 +6,7 @@ const root = document.documentElement;
 
 function chosenScheme() {
   try {
-    return SCHEMES.find((scheme) => scheme === localStorage.scheme) ?? SCHEMES[0];
+    return SCHEMES.find((scheme) => scheme === localStorage.scheme) ?? schemeAround();
   } catch {
     return SCHEMES[0]; // this browser keeps nothing
   }
@@ -28,6 +28,33 @@ function offerSchemes(button) {
   });
 }
 
+// In a frame, as Airflow shows these pages: they have its colours, and what leads out of them opens around the frame.
+const ours = new URL("..", document.currentScript.src).href;
+
+function around() {
+  try {
+    return parent === window ? null : parent.document;
+  } catch {
+    return null; // another site's
+  }
+}
+
+function schemeAround() {
+  const outer = around();
+  const scheme = outer && getComputedStyle(outer.documentElement).colorScheme;
+  return SCHEMES.find((each) => each === scheme) ?? SCHEMES[0];
+}
+
+function leaveFrame(event) {
+  const link = event.target.closest("a[href]");
+  const outer = around();
+  if (!outer || !(link instanceof HTMLAnchorElement) || link.href.startsWith(ours)) return;
+  event.preventDefault();
+  const elsewhere = link.origin !== location.origin;
+  Object.assign(outer.createElement("a"), { href: link.href, target: elsewhere ? "_blank" : "", rel: "noreferrer" }).click();
+}
+
+document.addEventListener("click", leaveFrame);
 root.dataset.scheme = chosenScheme();
 
 // Times: in the zone of who looks, UTC on hover. The Swedish way to write them is ISO's.
