@@ -216,13 +216,13 @@ def next_second() -> datetime:
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ModelServer, list[Period]]]:
-    """A Prometheus that watched a model server for four periods of two seconds; in the last, it started anew."""
+    """A Prometheus that watched a model server for four periods of three seconds; in the last, it started anew."""
     model = ModelServer(dict.fromkeys(DEPLOYMENTS, 0.7))
     with serving(model) as server, prometheus(tmp_path_factory.mktemp("p"), server.url[7:]) as url:
         while not requests.get(f"{url}/api/v1/query", params={"query": "predictions_total"}).json()["data"]["result"]:
             time.sleep(0.1)
         start = next_second()
-        days = [Period(start + timedelta(seconds=2 * i), start + timedelta(seconds=2 * i + 2)) for i in range(4)]
+        days = [Period(start + timedelta(seconds=3 * i), start + timedelta(seconds=3 * i + 3)) for i in range(4)]
         for number, period in enumerate(days):
             time.sleep(max(0, period.start.timestamp() + 0.4 - time.time()))
             if number == 3:
