@@ -535,6 +535,6 @@ def test_the_documentation_shows_each_page(shown: Visit, paths: dict[str, str], 
     shown.page.goto(paths[name])
     picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / f"{name}.webp"
     picture.write_bytes(shown.picture())
-    assert 5_000 < picture.stat().st_size < 60_000
+    assert 5_000 < picture.stat().st_size < 80_000
     assert f"](images/{name}.webp)" in (DOCS / "web.md").read_text()
     assert (DOCS / "images" / f"{name}.webp").is_file()
