@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import Site, Visit, chromium, needs_chromium
+from browser import Site, Visit, chromium, needs_chromium, serving
 from test_web_lineage import fill_hub
 
 from arangopipe_ops.connection import connect
@@ -24,11 +24,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(made_once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    file = tmp_path_factory.mktemp("site") / "graph.db"
-    shutil.copyfile(made_once(fill_hub), file)
-    site = Site(f"embedded://{file}")
-    yield site
-    site.stop()
+    file = shutil.copy(made_once(fill_hub), tmp_path_factory.mktemp("site"))
+    with serving(f"embedded://{file}") as site:
+        yield site
 
 
 @pytest.fixture

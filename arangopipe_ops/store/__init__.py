@@ -370,6 +370,7 @@ class Store:
         cursor: str | None = None,
         count: bool = True,
         within: int | None = None,
+        facts: bool = True,
     ) -> Page:
         """Return a page of the nodes of a kind, or of all kinds, that meet all conditions, the newest first.
 
@@ -377,7 +378,8 @@ class Store:
         (included) and `until` (not) are times of registration. The page's `cursor` leads to the next one of the same
         search. Archived nodes are left out unless asked for. One request; what is compared with an index costs no scan
         (docs/store.md). With `within`, a search that would scan or sort a kind looks only at that many of its nodes,
-        the newest, and `reached` of the page says where it ended.
+        the newest, and `reached` of the page says where it ended. All kinds without `facts` are those that are not
+        observed of a run or deployment: no parameters, performance and alerts.
         """
         times = {name: model.moment(at, name) for name, at in (("since", since), ("until", until)) if at is not None}
         if within is not None and not 1 <= within <= MAX_PAGE:
@@ -395,11 +397,12 @@ class Store:
             descending,
             limit,
             within,
+            facts,
         )
         if kind is not None:
             text_, binds = search.statement([self._type(kind)], cursor, count)
             return search.page(self.query(text_, binds)[0])
-        return search.page(self._of_all_kinds(lambda schema: search.statement([*schema.nodes.values()], cursor, count)))
+        return search.page(self._of_all_kinds(lambda schema: search.statement(search.types(schema), cursor, count)))
 
     def lineage(
         self,
