@@ -9,8 +9,6 @@ from arangopipe_ops.model import AUDIT, SCHEMA, Document, Lineage, LineageNode, 
 from arangopipe_ops.store.comparison import COMPARE, Comparison, comparison
 from arangopipe_ops.store.execution import answered, first_rows, plan_of, row_count
 from arangopipe_ops.store.fans import (
-    ACTIVE,
-    FARTHEST,
     Dependents,
     bounded,
     bounds,
@@ -172,18 +170,17 @@ class GraphReader:
             raise Invalid("direction", f"{direction!r} is not upstream, downstream or both")
         if depth < 0:
             raise Invalid("depth", f"{depth} is not a number of edges")
-        binds = self._look_up(target)
-        if fan is None:
-            answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **binds, depth=depth)
+        found, start = self._look_up(target), self.schema.node(target.collection).kind
+        ends = bounds(depth, fan, limit) if fan is not None else None
+        if ends is None:
+            answer = self._of_all_kinds(lambda schema: lineage_text(schema, direction), **found, depth=depth)
         else:
-            steps = min(depth, FARTHEST)
-            binds |= bounds(steps, fan, limit)
-            answer = self._of_all_kinds(lambda schema: fans_text(schema, direction, steps), **binds)
+            answer = self._of_all_kinds(lambda schema: fans_text(schema, start, direction, ends), **found)
         check_found(answer["start"], target)
         wanted = {self.schema.node(name).kind for name in kinds or self.schema.nodes}
-        if fan is None:
+        if ends is None:
             return lineage_of(answer, self.schema, wanted)
-        return bounded(answer, self.schema, direction, wanted, limit)
+        return bounded(answer, self.schema, start, direction, wanted, ends)
 
     def neighbours(self, reference: Any, kind: str | None = None, *, limit: int = 50) -> Neighbourhood:
         """Return a node and what it is linked to, by type of edge, at most `limit` of each. Raises NotFound."""
@@ -228,11 +225,10 @@ class GraphReader:
         The deployments are all there, however large the fans between. Raises NotFound.
         """
         target = self._target(reference, kind)
-        steps = min(depth, FARTHEST)
-        binds = self._look_up(target) | bounds(steps, fan, limit) | {"active": ACTIVE}
-        answer = self._of_all_kinds(lambda schema: dependents_text(schema, steps), **binds)
+        found, start, ends = self._look_up(target), self.schema.node(target.collection).kind, bounds(depth, fan, limit)
+        answer = self._of_all_kinds(lambda schema: dependents_text(schema, start, ends), **found)
         check_found(answer["start"], target)
-        return dependents(answer, self.schema, limit)
+        return dependents(answer, self.schema, start, ends)
 
     def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.
