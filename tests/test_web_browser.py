@@ -41,7 +41,7 @@ PAGES = {
     "query": "/query?text=FOR+r+IN+run+SORT+r.start+DESC+LIMIT+10+RETURN+r",
     "deployments": "/deployments?status=",
     "deployment": "/deployments/{deployment}",
-    "promotion": "/deployments/{deployment}/promotion",
+    "promotion": "/deployments/{deployment}/promotion?metric=accuracy",
     "administration": "/admin",
     "administration-of-nodes": "/admin/nodes",
     "administration-of-types": "/admin/types",

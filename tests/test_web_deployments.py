@@ -309,7 +309,7 @@ def test_many_periods_are_put_together(ann: Browser, monkeypatch: pytest.MonkeyP
 
 def test_a_policy_tells_what_it_would_do(ann: Browser) -> None:
     """The page has the policy's decision, its reason, and the candidates with their figures, the best first."""
-    page = ann.get(f"{page_of(ann, 'new')}/promotion")
+    page = ann.get(f"{page_of(ann, 'new')}/promotion?metric=accuracy")
     assert "<b>Promote</b>: run r11 has accuracy 0.91, the active chosen has 0.88: better by 0.03" in page
     assert "This deployment is of that run" in page
     rows = re.findall(r'<tr><th scope="row"><a [^>]+>(r\d+)</a></th><td><span class="number"[^>]*>([\d.]+)', page)
@@ -339,7 +339,7 @@ def test_the_rule_is_chosen_in_the_form(ann: Browser, query: str, says: str) -> 
 def test_a_promotion(ann: Browser) -> None:
     """The form makes a deployment active in place of the other, for the reason given; the next page says so, once."""
     path = page_of(ann, "new")
-    page = ann.get(f"{path}/promotion")
+    page = ann.get(f"{path}/promotion?metric=accuracy")
     over, reason = (re.search(f'name="{name}" value="([^"]*)"', page)[1] for name in ("over", "reason"))  # type: ignore[index]
     assert over == id_of(ann, "chosen", "Deployment")
     assert reason.startswith("run r11 has accuracy 0.91")

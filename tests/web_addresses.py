@@ -47,7 +47,10 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "/projects/{key}": ("/projects/{project_key}", "/projects/{project_key}?metric=loss"),
     "/deployments": ("/deployments", "/deployments?status="),
     "/deployments/{key}": ("/deployments/{deployment_key}",),
-    "/deployments/{key}/promotion": ("/deployments/{deployment_key}/promotion",),
+    "/deployments/{key}/promotion": (
+        "/deployments/{deployment_key}/promotion",
+        "/deployments/{deployment_key}/promotion?metric=accuracy",
+    ),
     "/runs": ("/runs", "/runs?project={project}", "/runs?model={model}&sort=metrics.accuracy&where=status%3Dfailed"),
     "/runs.csv": ("/runs.csv?model={model}",),
     "/runs.json": ("/runs.json?model={model}",),

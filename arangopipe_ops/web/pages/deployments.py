@@ -187,7 +187,7 @@ Number = Annotated[float | None, BeforeValidator(_number)]
 
 
 class Rule(BaseModel):
-    """The policy that is asked what it would select; without a metric, by the first that the run was measured by."""
+    """The policy that is asked what it would select: a look at all runs of the project. Without a metric none is."""
 
     metric: str = ""
     goal: Literal["max", "min"] = "max"
@@ -197,11 +197,10 @@ class Rule(BaseModel):
 
     def policy(self, found: Document) -> Policy | None:
         """Return the policy for the place of a deployment, None without a metric. Raises Invalid."""
-        metric = self.metric or next(iter(sorted(found["development"])), None)
-        if metric is None:
+        if not self.metric:
             return None
         return Policy(
-            metric=metric,
+            metric=self.metric,
             goal=self.goal,
             threshold=self.threshold,
             min_improvement=self.min_improvement or 0.0,
