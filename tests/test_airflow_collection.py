@@ -408,6 +408,24 @@ def test_a_watermark_moves_when_all_is_told(wine: Any, served: Any, tmp_path: Pa
     assert (other["periods"], other["known"]) == (3, 3)
 
 
+def test_shards_have_watermarks_of_their_own(wine: Any, served: Any, tmp_path: Path) -> None:
+    """Mapped, what one shard was not told holds back no other."""
+    from airflow.sdk import DAG, Asset
+
+    served.execute("DELETE FROM served WHERE deployment = 'wine-2'")
+    served.commit()
+    seen = Asset("wine serving")
+    for shards in ([0, 1, 2], [1, 0, 2]):
+        with DAG("since", schedule=None) as built:
+            CollectServingPerfOperator.partial(
+                task_id="collect", sources=[source(tmp_path)], since="2026-05-03", watermark=seen, inlets=[seen]
+            ).expand(deployments=[[TAGS[shard]] for shard in shards])
+        dag_run = run(built, logical_date=None, run_after=datetime(2026, 5, 4, 1, tzinfo=UTC))
+        told = {TAGS[shard]: returned(dag_run, "collect", index) for index, shard in enumerate(shards)}
+        assert [told[tag]["faults"] == [] for tag in TAGS] == [True, False, True]
+    assert [told[tag]["periods"] for tag in TAGS] == ([0, 1, 0] if HAS_STATE else [1, 1, 1])
+
+
 def test_a_watermark_needs_an_asset_and_a_beginning(graph: Any, tmp_path: Path) -> None:
     """Both are said by name."""
     from airflow.sdk import DAG, Asset

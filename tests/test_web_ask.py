@@ -15,6 +15,7 @@ from conftest import Requests, dump
 from demonstration import TASK, best, fill, of_task
 from test_analytics import ARGUMENTS
 from test_web_pages import MARKUP, TOKEN, Browser, empty, file, links
+from test_web_runs import ODD
 
 from arangopipe_ops import stages
 from arangopipe_ops.analytics import QUESTIONS
@@ -182,6 +183,14 @@ def test_what_cannot_be_asked(ann: Browser, name: str, arguments: dict[str, str]
     assert "<table" not in page
     for ending in (".csv", ".json"):
         assert says in ann.get(asked(name, ending, **arguments), status)
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", ["best-run", "serving"])
+def test_no_text_in_the_address_is_a_fault(ann: Browser, name: str, odd: str) -> None:
+    """Whatever stands in a field, the answer is a page that says what is wrong, if anything is."""
+    for field in (*names(ann.get(f"/ask/{name}")), "draw"):
+        assert ann.client.get(asked(name, **{field: odd})).status_code in (200, 404, 422), field
 
 
 def test_what_is_no_question(ann: Browser) -> None:

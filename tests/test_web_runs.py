@@ -15,7 +15,9 @@ from test_web_pages import MARKUP, TOKEN, Browser, empty, file, links
 from arangopipe_ops import stages
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.pages.comparison import Chosen
 from arangopipe_ops.web.pages.origins import KFP_VARIABLE, web_address
+from arangopipe_ops.web.pages.runs import Asked
 
 __all__ = ["empty", "file"]
 
@@ -216,6 +218,17 @@ def test_runs_that_cannot_be_looked_for(ann: Browser, query: str, status: int, s
 def test_wrong_parameters_are_a_page_that_names_them(ann: Browser, query: str) -> None:
     """A parameter of the wrong kind is an error that says which one."""
     assert re.search(f'role="alert">{query.partition("=")[0]}: ', ann.get(f"/runs?{query}", 422))
+
+
+ODD = ["nan", "9" * 400, "\x00", "a..b>[[[[", "~", "é" * 300]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_text_in_the_address_is_a_fault(ann: Browser, odd: str) -> None:
+    """Whatever stands in a field, the answer is a page that says what is wrong, if anything is."""
+    for path, model in (("/runs", Asked), ("/runs/compare", Chosen)):
+        for field in model.model_fields:
+            assert ann.client.get(path, params={field: odd}).status_code in (200, 404, 422), field
 
 
 def test_a_chart_of_one_figure_against_another(ann: Browser) -> None:

@@ -23,7 +23,7 @@ from arangopipe_ops.airflow.links import PREFIX
 from arangopipe_ops.connection import connect, is_file
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.pages.rendering import render
-from arangopipe_ops.web.pages.sessions import MAX_SESSIONS, Session, changes
+from arangopipe_ops.web.pages.sessions import MAX_SESSIONS, STATEMENTS, Session
 
 _NONE = Rights(write=False, define=False, administrate=False)
 _OF_A_FILE = Rights(write=True, define=True, administrate=False)
@@ -33,6 +33,8 @@ _REFUSALS = {
     "that needs the right to edit the connection {0} in Airflow.",
     "define": "You may not change what this graph is made of: "
     "that needs the right to edit the connection {0} in Airflow, and Administrate on the database for its user.",
+    "statements": "You may not run statements of your own: they can read and write whatever the connection {0} can, "
+    "so that needs the right to edit it in Airflow.",
     "administrate": "The users of the database are not managed from Airflow; `arangopipe serve` does that.",
 }
 
@@ -65,8 +67,9 @@ class AirflowUsers:
         """Let a caller in whom Airflow knows and lets see plugins; what changes anything is for those who may write."""
         if not get_auth_manager().is_authorized_view(access_view=AccessView.PLUGINS, user=user):
             raise HTTPException(403, "These pages are for those who may see plugins in Airflow.")
-        if changes(request) and not self._may_edit(user):
-            raise HTTPException(403, self._refusals["write"])
+        needed = _needed(request)
+        if needed and not self._may_edit(user):
+            raise HTTPException(403, self._refusals[needed])
         request.state.airflow_user = user
 
     def session(self, request: Request) -> Session | None:
@@ -114,6 +117,13 @@ class AirflowUsers:
 
 def _failure(request: Request, status: int, title: str, detail: str, **more: str) -> Response:
     return render(request, "failure.html", {"status": status, "title": title, "detail": detail, **more}, status)
+
+
+def _needed(request: Request) -> str | None:
+    """Return what right a request needs beside that to see the pages, by what is told to who lacks it."""
+    if STATEMENTS in request.scope["route"].tags:
+        return "statements"
+    return "write" if request.method not in ("GET", "HEAD") else None
 
 
 def _session(id: str, name: str) -> Session:

@@ -7,10 +7,13 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow.sdk.plugins_manager import AirflowPlugin
-
 from arangopipe_ops.airflow.compat import conf
 from arangopipe_ops.airflow.links import PREFIX
+
+try:
+    from airflow.sdk.plugins_manager import AirflowPlugin
+except ImportError:  # before Airflow 3.2
+    from airflow.plugins_manager import AirflowPlugin  # type: ignore[assignment]
 
 
 class Pages:

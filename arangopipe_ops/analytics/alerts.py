@@ -35,9 +35,9 @@ RETURN (FOR key IN @keys
 
 
 def task_of(provenance: Mapping[str, Any]) -> Document | None:
-    """Return what an orchestrator's task is known by in all its attempts, None for what is no such task."""
+    """Return what a task in one run of Airflow or Kubeflow is known by in all its attempts, None for others."""
     told = {name: value for name, value in provenance.items() if name not in ("user", "host")}
-    return told if len(told) > 1 else None
+    return told if "run_id" in told or "job_id" in told else None
 
 
 def watched(store: Store, keys: Sequence[str]) -> list[Document]:

@@ -188,15 +188,15 @@ def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> li
 
 # --- in production
 
-PERIODS = """(FOR span IN @since == null ? [[null, @end]] : [[null, ""], [@since, @end]]
-    FOR x IN deployment_servingperf
-      FILTER x._from == d._id AND x.period_start >= span[0] AND x.period_start < span[1]
-      LET s = DOCUMENT(x._to)
+PERIODS = """(FOR s IN APPEND(
+      (FOR n IN servingperf
+        FILTER n.deployment == d._key AND n.period_start >= NOT_NULL(@since, "") AND n.period_start < @end RETURN n),
+      (FOR x IN deployment_servingperf FILTER x._from == d._id AND x.period_start == null RETURN DOCUMENT(x._to)))
       LET at = s.period_start == null ? s.period : s.period_start
       LET value = {value}
       FILTER value != null AND at < @end AND (@since == null OR at >= @since)
       RETURN {{at, until: s.period_end, value}})"""
-# Edges of the original have no period_start, and null is less than any text: a span of their own finds them.
+# Nodes of the original do not say whose they are, nor their edges when the period started.
 
 _CHOSEN: dict[str, str] = {
     "Deployment": "\nLET ids = served[*]._id",

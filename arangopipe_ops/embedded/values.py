@@ -219,12 +219,15 @@ def _digits(value: float) -> str:
 def adopt(value: Any) -> Value:
     """A copy of a caller's Python object as an AQL value, refusing what JSON cannot express.
 
-    Raises ArangoError 600 for NaN, infinity, keys that are not strings, foreign types and cycles.
+    Raises ArangoError 600 for NaN, infinity, numbers beyond a double, keys that are not strings, foreign types and
+    cycles.
     """
     try:
         return _adopt(value)
     except RecursionError:
         raise ArangoError(600, message="invalid JSON object: nested too deeply or in a cycle") from None
+    except OverflowError:
+        raise ArangoError(600, message="invalid JSON object: a number is out of range") from None
 
 
 def _adopt(value: Any) -> Value:

@@ -19,9 +19,9 @@ from arangopipe_ops.model import Document
 from arangopipe_ops.store import Store
 from arangopipe_ops.store.saved import forget_query, save_query, saved_queries
 from arangopipe_ops.web.pages.exports import csv_file, json_file
-from arangopipe_ops.web.pages.rendering import done, render
+from arangopipe_ops.web.pages.rendering import done, pretty, render
 from arangopipe_ops.web.pages.sessions import (
-    READS,
+    STATEMENTS,
     CallersRights,
     CallersSession,
     CallersStore,
@@ -36,7 +36,7 @@ SHOWN, KEPT, COLUMNS = 100, 10_000, 50
 SECONDS, MEMORY = 20.0, 512 * 1024 * 1024
 REMEMBERED, LONGEST = 4_000, 100_000
 
-routes = APIRouter()
+routes = APIRouter(tags=[STATEMENTS])
 
 
 class Statement(NamedTuple):
@@ -114,7 +114,7 @@ def console(console: AtConsole, text: str = "", binds: str = "", saved: str = ""
     return console._replace(asked=Statement(text, binds)).page()
 
 
-@routes.post("/query", tags=[READS])
+@routes.post("/query")
 def ask(console: AtConsole, fields: Form) -> Response:
     """Run a statement that only reads, or explain any."""
     return _answered(console, fields, writes=False)
@@ -163,7 +163,7 @@ def _done(console: Console, what: str, writes: bool) -> Response:
     text, variables = console.asked.text, console.asked.variables()
     plan = console.store.explain(text, variables)
     if what == "explain":
-        return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])), raw=_indented(plan))
+        return console.page(plan=plan, nodes=list(_nodes(plan["nodes"])), raw=pretty(plan))
     if plan["isModificationQuery"] and not writes:
         if not console.rights.write:
             raise Unauthorized(callers_of(console.request).refusals(console.request)["write"], signed_in=True)
@@ -185,15 +185,11 @@ def _done(console: Console, what: str, writes: bool) -> Response:
         cells=[_row(row, columns) for row in rows[:limit]],
         wrote=plan["isModificationQuery"],
         took=took,
-        raw=raw if len(raw := _indented(rows[:limit])) <= LONGEST else None,
+        raw=raw if len(raw := pretty(rows[:limit])) <= LONGEST else None,
     )
 
 
 _REFUSED = "This statement would write, and nothing was run. Tick the box that says you mean it, and run it there."
-
-
-def _indented(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _columns(rows: Sequence[Any]) -> list[str]:

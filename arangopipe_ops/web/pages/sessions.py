@@ -25,8 +25,8 @@ RIGHTS_SECONDS = 60.0
 MAX_SESSIONS = 10_000
 MAX_FIELDS = 200
 
-READS = "reads"
-"""The tag of a route that takes a form and changes nothing; other forms are for those who may write."""
+STATEMENTS = "statements"
+"""The tag of routes that run what a caller writes, with all the rights that the graph was opened with."""
 
 
 @dataclass
@@ -212,11 +212,6 @@ def rights_of(request: Request, session: CallersSession) -> Rights:
 
 
 CallersRights = Annotated[Rights, Depends(rights_of)]
-
-
-def changes(request: Request) -> bool:
-    """Return whether a request is a form that may change something."""
-    return request.method not in ("GET", "HEAD") and READS not in request.scope["route"].tags
 
 
 def needs(right: str) -> Any:
