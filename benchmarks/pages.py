@@ -191,7 +191,7 @@ def id_of(stage: Stage) -> str:
 def report(url: str, only: str) -> None:
     app = create_app(FileAccess(url, token=TOKEN))
     store = app.state.access.store(TOKEN)
-    client = TestClient(app, follow_redirects=False)
+    client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
     client.get(f"/sign-in?ticket={app.state.access.ticket}")
     requests, slow = Requests(store.db), []
     print(

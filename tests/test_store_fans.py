@@ -14,7 +14,7 @@ from arangopipe_ops.store.fans import COUNTED
 from arangopipe_ops.store.lineage import Direction
 
 RUNS = 30
-WALKS: tuple[tuple[Direction, int], ...] = (("both", 2), ("both", 0), ("upstream", 1), ("downstream", 3))
+WALKS: tuple[tuple[Direction, int], ...] = (("both", 0), ("both", 2))
 
 
 def fill(url: str) -> None:

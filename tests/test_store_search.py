@@ -130,6 +130,19 @@ def test_every_kind_is_searched(data: Store) -> None:
     assert data.search()["total"] == 6
 
 
+def test_facts_can_be_left_out(store: Store) -> None:
+    """Of all kinds without facts there are runs and deployments, and not what was observed of them."""
+    store.write(stages.register_project("p"))
+    store.write(stages.register_model("m", project="p"))
+    store.write(stages.log_run("r", model="m", params={"depth": 3}, metrics={"f1": 0.9}))
+    found = [store.schema.node(node["_id"].partition("/")[0]).kind for node in store.search(facts=False)["nodes"]]
+    assert sorted(found) == ["Model", "Project", "Run"]
+    assert len(store.search()["nodes"]) == 5
+    first = store.search(limit=1)["cursor"]
+    with pytest.raises(Invalid, match="another search"):
+        store.search(limit=1, cursor=first, facts=False)
+
+
 def test_a_search_by_time_of_registration(data: Store) -> None:
     """`since` is included and `until` is not."""
     times = {node["name"]: node["created"] for node in data.search("Dataset")["nodes"]}

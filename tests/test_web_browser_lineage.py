@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import Site, Visit, chromium, needs_chromium
+from browser import Site, Visit, chromium, needs_chromium, serving
 from test_web_lineage import fill_hub
 
 from arangopipe_ops.connection import connect
@@ -24,11 +24,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(made_once: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    file = tmp_path_factory.mktemp("site") / "graph.db"
-    shutil.copyfile(made_once(fill_hub), file)
-    site = Site(f"embedded://{file}")
-    yield site
-    site.stop()
+    file = shutil.copy(made_once(fill_hub), tmp_path_factory.mktemp("site"))
+    with serving(f"embedded://{file}") as site:
+        yield site
 
 
 @pytest.fixture
@@ -141,7 +139,7 @@ def test_hundreds_of_boxes_stay_usable(ann: Visit) -> None:
     page.get_by_label("Of one fan, at most").select_option("500")
     page.get_by_label("Nodes, at most").select_option("2000")
     page.get_by_role("button", name="Show").click()
-    page.wait_for_function("document.querySelectorAll('#picture g.node').length > 500", timeout=20_000)
+    page.locator("#picture g.node").nth(500).wait_for(state="attached")
     took = page.evaluate("() => { const at = performance.now(); ZOOMS.in(); mark(); return performance.now() - at }")
     assert took < 1000
 

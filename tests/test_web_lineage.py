@@ -130,6 +130,7 @@ def test_what_cannot_be_drawn_is_a_list(ann: Browser, monkeypatch: pytest.Monkey
     data = id_of(ann, MARKUP, "Dataset")
     page = ann.get(f"/nodes/{data}/lineage")
     assert "more than a picture shows" in page
+    assert "lineage.js" not in page
     assert "<svg" not in page
     assert "<details open>" in page
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)

@@ -10,7 +10,7 @@ from threading import BoundedSemaphore, Lock
 
 from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
 
-SMALL = 250
+SMALL = 450
 """Nodes and edges that are drawn as SVG within about a tenth of a second; PNG takes several times as long."""
 SECONDS = 20.0
 PROCESSES = 2

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from arangopipe_ops import model
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import AUDIT, Document, NodeType
+from arangopipe_ops.model import AUDIT, Document, NodeType, Schema
 from arangopipe_ops.store.statements import EXTENSION, appended
 
 MAX_PAGE = 10_000
@@ -98,6 +98,12 @@ class Search:
     descending: bool = True
     limit: int = 100
     within: int | None = None
+    facts: bool = True
+
+    def types(self, schema: Schema) -> list[NodeType]:
+        """Return the types of node that are looked through where no kind is given."""
+        left_out = set() if self.facts else {edge.target for edge in schema.edges.values() if edge.newest}
+        return [type_ for kind, type_ in schema.nodes.items() if kind not in left_out]
 
     def statement(self, types: Sequence[NodeType], cursor: str | None, count: bool) -> tuple[str, Document]:
         """Return the statement for one page of nodes of the types, and what it binds. Raises Invalid."""

@@ -18,7 +18,7 @@ def home(request: Request, store: CallersStore) -> Response:
     counts = store.counts()
     kinds = [(kind, counts.get(type_.collection, 0)) for kind, type_ in store.schema.nodes.items()]
     projects = store.search("Project", limit=PROJECTS, count=False)
-    newest = store.search(limit=NEWEST, count=False)
+    newest = store.search(limit=NEWEST, count=False, facts=False)
     facts = {
         "kinds": kinds,
         "projects": projects["nodes"],
