@@ -136,7 +136,7 @@ def register_deployment(
     status: Literal["scheduled", "active", "archived"] = "active",
     **attributes: Any,
 ) -> Stage:
-    """Register the deployment of a model with the parameters that `run` obtained.
+    """Register the deployment of a model with the parameters that `run` obtained, if it logged any.
 
     Only one deployment of a project and environment is active: registering an active one archives the other
     in the same request.
@@ -153,7 +153,7 @@ def register_deployment(
     if run is not None:
         stage.link("deployment_run", node, run)
         params = f"modelparams/{sure_key('Run', run)}"
-        stage.link("deployment_modelparams", node, {"_id": params})
+        stage.link("deployment_modelparams", node, {"_id": params}, optional=True)
     return stage
 
 

@@ -383,6 +383,37 @@ def test_one_deployment_of_a_project_and_environment_is_active(store: Store) -> 
     assert entry["replaced"] == [one]
 
 
+def test_a_run_without_parameters_is_deployed(store: Store) -> None:
+    """The edge to parameters is there as soon as they are; a run that is not there is an error as before."""
+    store.write(stages.register_project("wine"))
+    store.write(stages.register_model("forest", project="wine"))
+    store.write(stages.log_run("r", model="forest", metrics={"f1": 0.9}))
+    deployment = stages.register_deployment("d", project="wine", model="forest", run="r")
+    for stage in (deployment, Stage.from_json(deployment.to_json())):
+        store.write(stage)
+        assert (store.counts()["deployment_run"], store.counts()["deployment_modelparams"]) == (1, 0)
+    store.write(stages.log_run("r", model="forest", metrics={"f1": 0.9}, params={"depth": 3}))
+    store.write(deployment)
+    assert store.counts()["deployment_modelparams"] == 1
+    with pytest.raises(NotFound, match="nowhere"):
+        store.write(stages.register_deployment("e", project="wine", model="forest", run="nowhere"))
+
+
+def test_a_batch_links_what_it_holds(store: Store) -> None:
+    """Written together in one request, a run and its deployment are linked as if one had followed the other."""
+    steps = [
+        stages.register_project("wine"),
+        stages.register_model("forest", project="wine"),
+        stages.log_run("r", model="forest", params={"depth": 3}),
+        stages.log_run("bare", model="forest"),
+        stages.register_deployment("d", project="wine", model="forest", run="r"),
+        stages.register_deployment("e", project="wine", model="forest", run="bare", environment="test"),
+    ]
+    store.write_many(steps)
+    counts = store.counts()
+    assert (counts["deployment"], counts["deployment_run"], counts["deployment_modelparams"]) == (2, 2, 1)
+
+
 def test_an_archived_deployment_comes_back_only_on_purpose(store: Store) -> None:
     """Registering an archived deployment again is a conflict; revising makes it the active one."""
     write_flow(store)

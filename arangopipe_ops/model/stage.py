@@ -49,12 +49,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """An edge to write, between nodes of the same stage or nodes that are stored already."""
+    """An edge to write, between nodes of the same stage or nodes that are stored already.
+
+    An `optional` one is not written where its target is not stored.
+    """
 
     type: EdgeType
     source: Node | Target
     target: Node | Target
     content: Mapping[str, Any]
+    optional: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -92,7 +96,12 @@ class Stage:
                 for n in self.nodes
             ],
             "edges": [
-                {"edge": e.type.name, "ends": [_end(e.source, places), _end(e.target, places)], "content": e.content}
+                {
+                    "edge": e.type.name,
+                    "ends": [_end(e.source, places), _end(e.target, places)],
+                    "content": e.content,
+                    "optional": e.optional,
+                }
                 for e in self.edges
             ],
             "extension": added if any(added.values()) else None,
@@ -107,7 +116,8 @@ class Stage:
             stage.nodes.append(Node(stage.schema.node(row["kind"]), content=row["content"], **own))
         for row in given["edges"]:
             source, sink = (stage.nodes[end] if isinstance(end, int) else Target(**end) for end in row["ends"])
-            stage.edges.append(Edge(stage.schema.edge(row["edge"]), source, sink, row["content"]))
+            optional = row.get("optional", False)
+            stage.edges.append(Edge(stage.schema.edge(row["edge"]), source, sink, row["content"], optional))
         return stage
 
     def add(
@@ -143,14 +153,25 @@ class Stage:
         self.nodes.append(node)
         return node
 
-    def link(self, edge: str, source: Any, target_: Any, attributes: Mapping[str, Any] | None = None) -> None:
-        """Add an edge. Its ends are nodes of this stage, or references to stored ones. Raises Invalid."""
+    def link(
+        self,
+        edge: str,
+        source: Any,
+        target_: Any,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        optional: bool = False,
+    ) -> None:
+        """Add an edge. Its ends are nodes of this stage, or references to stored ones. Raises Invalid.
+
+        An `optional` edge is left out where its target is not stored; any other one is then NotFound.
+        """
         type_ = self.schema.edge(edge)
         ends = [
             end if isinstance(end, Node) else target(kind, end, self.schema)
             for kind, end in ((type_.source, source), (type_.target, target_))
         ]
-        link = Edge(type_, ends[0], ends[1], canonical(attributes or {}, edge))
+        link = Edge(type_, ends[0], ends[1], canonical(attributes or {}, edge), optional)
         if link not in self.edges:
             self.edges.append(link)
 

@@ -66,9 +66,10 @@ class Groups:
             self.edges.setdefault(edge.type.name, []).append(edge)
 
     @property
-    def shape(self) -> tuple[tuple[Shape, ...], int]:
-        """What decides the statement's text; everything else is a bind variable."""
-        return tuple(self._shape(name) for name in self.collections), len(self.edges)
+    def shape(self) -> tuple[tuple[Shape, ...], tuple[bool, ...]]:
+        """What decides the statement's text: of each collection of nodes its own, of edges whether some are optional."""
+        optional = tuple(any(map(_is_optional, edges)) for edges in self.edges.values())
+        return tuple(self._shape(name) for name in self.collections), optional
 
     def _shape(self, collection: str) -> "Shape":
         nodes, targets = self.nodes[collection], self._targets(collection)
@@ -84,7 +85,8 @@ class Groups:
         return [target for target in self.targets.values() if target.collection == collection]
 
     def binds(self) -> Document:
-        binds: Document = {"tokens": list(self.targets)}
+        needed = {end.token for edges in self.edges.values() for edge in edges for end in _needed_ends(edge)}
+        binds: Document = {"tokens": [token for token in self.targets if token in needed]}
         if any(self.nodes.values()):
             binds["notes"] = ANNOTATIONS
         for i, (collection, shape) in enumerate(zip(self.collections, self.shape[0], strict=True)):
@@ -120,6 +122,14 @@ def _stored_ends(edge: Edge) -> Iterator[Target]:
     return (end for end in (edge.source, edge.target) if isinstance(end, Target))
 
 
+def _needed_ends(edge: Edge) -> Iterator[Target]:
+    return (end for end in _stored_ends(edge) if end is edge.source or not edge.optional)
+
+
+def _is_optional(edge: Edge) -> bool:
+    return edge.optional and isinstance(edge.target, Target)
+
+
 def contradicts(edge: Edge, document: Mapping[str, Any]) -> bool:
     """Return whether an edge is a stored one with other content; an end given by name may be any of its collection."""
     if document["_id"].partition("/")[0] != edge.type.name or document.get("digest") == edge.digest:
@@ -143,7 +153,8 @@ def _node_row(node: Node) -> Document:
 
 def _edge_row(edge: Edge) -> Document:
     source, sink = edge.tokens
-    return {"from": source, "to": sink, "doc": {**edge.content, "digest": edge.digest}}
+    row = {"from": source, "to": sink, "doc": {**edge.content, "digest": edge.digest}}
+    return row | ({"optional": True} if _is_optional(edge) else {})
 
 
 _BY_NAME = """
@@ -182,13 +193,15 @@ LET ended{i} = (FOR s IN seen{i} FILTER s.verb IN ["create", "revise"] AND s.doc
   RETURN {{doc, old: d, verb: "revise", at: now}})"""
 
 _EDGES = """
-LET linked{j} = (FOR x IN @edges{j}
+LET linked{j} = (FOR x IN @edges{j}{kept}
   LET source = NOT_NULL(ids[x.from], x.from)
   LET sink = NOT_NULL(ids[x.to], x.to)
   LET key = SHA1(CONCAT_SEPARATOR("|", @edge{j}, source, sink))
   LET old = FIRST(FOR d IN @@e{j} FILTER d._key == key RETURN d)
   LET verb = old == null ? "create" : old.digest == x.doc.digest ? "same" : @on_conflict
   RETURN {{doc: MERGE(x.doc, {{_key: key, _from: source, _to: sink}}), old, verb, at: now}})"""
+
+_THERE = "\n  FILTER x.optional == null OR ids[x.to] != null"
 
 _VERDICT = """
 LET seen = UNION([], []{seen})
@@ -216,7 +229,7 @@ RETURN {{missing, conflicts, verbs: [{verbs}]}}"""
 
 
 @cache
-def write_text(shapes: tuple[Shape, ...], edges: int) -> str:
+def write_text(shapes: tuple[Shape, ...], edges: tuple[bool, ...]) -> str:
     """Return the statement that writes a stage of this shape.
 
     First it looks up references and what is stored, then it decides, then it writes each collection once:
@@ -228,15 +241,15 @@ def write_text(shapes: tuple[Shape, ...], edges: int) -> str:
     lookups += [_BY_KEY.format(i=i) for i, shape in enumerate(shapes) if shape.keys]
     times = {i: _NEWER.format(i=i) if shapes[i].versioned else "now" for i in nodes}
     rows = {f"c{i}": f"APPEND(ended{i}, seen{i})" if i in slots else f"seen{i}" for i in nodes}
-    rows |= {f"e{j}": f"linked{j}" for j in range(edges)}
-    seen = [f"seen{i}" for i in nodes] + [f"linked{j}" for j in range(edges)]
+    rows |= {f"e{j}": f"linked{j}" for j in range(len(edges))}
+    seen = [f"seen{i}" for i in nodes] + [f"linked{j}" for j in range(len(edges))]
     parts = [
         "WITH " + ", ".join(f"@@c{i}" for i in range(len(shapes))) if shapes else "",
         f"\n{NOW}",
         _REFERENCES.format(lookups="".join(f",{lookup}" for lookup in lookups)),
         *(_NODES.format(i=i, at=times[i]) for i in nodes),
         *(_ENDED.format(i=i) for i in slots),
-        *(_EDGES.format(j=j) for j in range(edges)),
+        *(_EDGES.format(j=j, kept=_THERE if optional else "") for j, optional in enumerate(edges)),
         _VERDICT.format(seen=appended(seen)),
         *(_WRITE.format(written=f"written_{c}", rows=source, collection=c) for c, source in rows.items()),
         _AUDIT.format(
