@@ -67,7 +67,7 @@ class Groups:
 
     @property
     def shape(self) -> tuple[tuple[Shape, ...], tuple[bool, ...]]:
-        """What decides the statement's text: of each collection of nodes its own, of edges whether some are optional."""
+        """What decides the statement's text: of each collection of nodes its own, of edges if some are optional."""
         optional = tuple(any(map(_is_optional, edges)) for edges in self.edges.values())
         return tuple(self._shape(name) for name in self.collections), optional
 
