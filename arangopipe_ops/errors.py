@@ -94,7 +94,7 @@ class Refused(ArangopipeError):
 # https://docs.arangodb.com/3.12/develop/error-codes-and-meanings/
 _WRITE_CONFLICT, _CLUSTER_TIMEOUT, _LOCK_TIMEOUT, _QUERY_KILLED, _SHUTTING_DOWN = 1200, 1457, 18, 1500, 30
 _COLLECTION_MISSING, _DATABASE_MISSING, _GRAPH_MISSING = 1203, 1228, 1924
-_UNAVAILABLE = {_WRITE_CONFLICT, _CLUSTER_TIMEOUT, _LOCK_TIMEOUT, _QUERY_KILLED, _SHUTTING_DOWN}
+_UNAVAILABLE = {_WRITE_CONFLICT, _CLUSTER_TIMEOUT, _LOCK_TIMEOUT, _SHUTTING_DOWN}
 _NOT_PROVISIONED = {
     _COLLECTION_MISSING: "Run `arangopipe provision` once.",
     _DATABASE_MISSING: "Create it, or check the name at the end of the URL.",
@@ -110,6 +110,8 @@ def from_response(status: int, number: int | None, message: str | None) -> Arang
         return Unauthorized(problem, signed_in=status == 403)
     if number in _NOT_PROVISIONED:
         return NotProvisioned(f"{message}. {_NOT_PROVISIONED[number]}")
+    if number == _QUERY_KILLED:
+        return Unavailable(f"{message}: it took longer than it may. Nothing was written; ask for less, or try again.")
     if number in _UNAVAILABLE or status in (429, 502, 503, 504):
         return Unavailable(f"{message}. Nothing was written; trying again is safe.")
     return Refused(status, number, message)

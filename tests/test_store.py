@@ -383,6 +383,15 @@ def test_one_deployment_of_a_project_and_environment_is_active(store: Store) -> 
     assert entry["replaced"] == [one]
 
 
+def test_a_statement_may_have_an_end(store: Store) -> None:
+    """One that is executed for longer is ended by the database; what the caller allows it goes before."""
+    long = "FOR a IN 1..1000 FOR b IN 1..1000 FILTER a < 0 RETURN a"
+    hasty = Store(store.db, seconds=0.01)
+    with pytest.raises(Unavailable, match="longer than it may"):
+        hasty.query(long)
+    assert hasty.query(long, seconds=60) == store.query(long) == []
+
+
 def test_a_run_without_parameters_is_deployed(store: Store) -> None:
     """The edge to parameters is there as soon as they are; a run that is not there is an error as before."""
     store.write(stages.register_project("wine"))

@@ -50,6 +50,14 @@ def names(page: str) -> dict[str, str]:
     return {name: re.search(rf'<\w+ id="{name}"[^>]*>', form)[0] for name in fields}  # type: ignore[index]
 
 
+def test_a_question_has_an_end(ann: Browser) -> None:
+    """The database does not work on and on for somebody who may be gone; the page says what to do."""
+    ann.access.store(TOKEN).seconds = 1e-9
+    page = ann.get(asked("best-run"), 503)
+    assert "longer than it may" in page
+    assert "ask for less" in page
+
+
 def test_the_questions_are_listed(ann: Browser) -> None:
     """Each question is there, by what it asks, and leads to its form."""
     page = ann.get("/ask")

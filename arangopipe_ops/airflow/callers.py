@@ -22,6 +22,7 @@ from arangopipe_ops.airflow.hooks import DEFAULT_CONN_ID, ArangopipeHook
 from arangopipe_ops.airflow.links import PREFIX
 from arangopipe_ops.connection import connect, is_file
 from arangopipe_ops.store import Store
+from arangopipe_ops.web.access import STATEMENT_SECONDS
 from arangopipe_ops.web.pages.rendering import render
 from arangopipe_ops.web.pages.sessions import MAX_SESSIONS, STATEMENTS, Session
 
@@ -131,7 +132,8 @@ def _session(id: str, name: str) -> Session:
 
 
 def _store(url: str, timeout: float, user: str) -> Store:
-    return Store(connect(url, timeout=timeout), provenance={"through": "airflow", "user": user})
+    provenance = {"through": "airflow", "user": user}
+    return Store(connect(url, timeout=timeout), provenance=provenance, seconds=STATEMENT_SECONDS)
 
 
 def _sign_in(request: Request) -> str:

@@ -69,7 +69,7 @@ class Store(GraphReader):
     """The metadata graph in one database: what `GraphReader` asks of it, and every write.
 
     `provenance` is stored with everything this store writes: who runs, through what (`python`, `airflow`,
-    `kfp`), and the orchestrator's ids. `schema` and `patience` are those of the reader.
+    `kfp`), and the orchestrator's ids. `schema`, `patience` and `seconds` are those of the reader.
 
     With `spool`, a folder, a stage that cannot be written because the database is away (`Unavailable`) is kept
     there, and answered with the references it will have. From then on stages queue up behind it: a write first
@@ -83,9 +83,10 @@ class Store(GraphReader):
         schema: Schema | None = None,
         provenance: Mapping[str, Any] | None = None,
         patience: float = 10.0,
+        seconds: float | None = None,
         spool: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(db, schema=schema, patience=patience)
+        super().__init__(db, schema=schema, patience=patience, seconds=seconds)
         self.provenance = model.canonical(this_process() | dict(provenance or {}), "provenance")
         self._spool = Spool(spool) if spool is not None else None
 

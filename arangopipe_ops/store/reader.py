@@ -41,14 +41,23 @@ if TYPE_CHECKING:
 class GraphReader:
     """Everything that can be asked of the metadata graph in one database.
 
-    A statement that meets another writer's is tried again, with growing pauses, for `patience` seconds. Node and
-    edge types that users added to the graph are known without further ado; a `schema` says that there are only those
-    it has. All methods raise the errors of `arangopipe_ops.errors` and no others.
+    A statement that meets another writer's is tried again, with growing pauses, for `patience` seconds; the database
+    ends one that is executed for more than `seconds`, if they are given. Node and edge types that users added to the
+    graph are known without further ado; a `schema` says that there are only those it has. All methods raise the
+    errors of `arangopipe_ops.errors` and no others.
     """
 
-    def __init__(self, db: "StandardDatabase", *, schema: Schema | None = None, patience: float = 10.0) -> None:
+    def __init__(
+        self,
+        db: "StandardDatabase",
+        *,
+        schema: Schema | None = None,
+        patience: float = 10.0,
+        seconds: float | None = None,
+    ) -> None:
         self.db = db
         self.patience = patience
+        self.seconds = seconds
         self.schema = schema or SCHEMA
         self._fixed = schema is not None
 
@@ -66,7 +75,7 @@ class GraphReader:
         The database ends it after so many `seconds`, or when it takes more `memory` than so many bytes.
         """
         read = list if limit is None else first_rows(limit)
-        options = {"max_runtime": seconds, "memory_limit": memory or 0}
+        options = {"max_runtime": seconds or self.seconds, "memory_limit": memory or 0}
         return list(answered(self.db, text, binds or {}, self.patience, read, **options))
 
     def explain(self, text: str, binds: Document | None = None) -> Document:

@@ -20,6 +20,8 @@ from arangopipe_ops.store import Store, driver_errors
 
 TOKEN_VARIABLE = "ARANGOPIPE_TOKEN"
 READY_SECONDS = 2.0
+STATEMENT_SECONDS = 60.0
+"""How long the database may work for one statement of somebody who may be gone by then."""
 
 
 class ServerAccess:
@@ -55,7 +57,7 @@ class ServerAccess:
 
     def _opened(self, token: str) -> Store:
         db = connect(self.url, token=token, timeout=self.timeout)
-        return Store(db, provenance={"through": "rest", "user": user_of(token)})
+        return Store(db, provenance={"through": "rest", "user": user_of(token)}, seconds=STATEMENT_SECONDS)
 
 
 class FileAccess:
@@ -71,7 +73,8 @@ class FileAccess:
         self._token = token or self.generated or ""
         self.ticket = secrets.token_urlsafe(32)
         self._tickets, self._redeeming = [self.ticket], Lock()
-        self._store = Store(connect(url, timeout=timeout), provenance={"through": "rest"})
+        db = connect(url, timeout=timeout)
+        self._store = Store(db, provenance={"through": "rest"}, seconds=STATEMENT_SECONDS)
         provision(self._store.db)
 
     def token(self, username: str, password: str) -> str:
