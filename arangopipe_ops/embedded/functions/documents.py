@@ -91,7 +91,10 @@ def _translate(value: Any, lookup: Any, default: Any = None) -> Any:
 def _zip(keys: Any, values: Any) -> dict[str, Any]:
     if len(array(keys)) != len(array(values)):
         raise Undefined(1542)
-    return {to_string(key): value for key, value in reversed(list(zip(keys, values, strict=True)))}
+    found: dict[str, Any] = {}
+    for key, value in zip(keys, values, strict=True):
+        found.setdefault(to_string(key), value)
+    return found
 
 
 def _entries(value: Any) -> Pairs:
