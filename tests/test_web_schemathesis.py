@@ -23,6 +23,9 @@ from arangopipe_ops.stages import log_run, register_deployment, register_model, 
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
 
+# All generated tests have one name, so that of those shared out to processes all but one would be lost.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 TOKEN = "one-token-for-the-test"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -105,7 +108,6 @@ def aim(case: Any) -> None:
             setattr(case, part, {**given, **values})
 
 
-@pytest.mark.slow
 @schema.parametrize()
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_api_does_what_its_document_says(case: Any) -> None:
@@ -115,7 +117,6 @@ def test_the_api_does_what_its_document_says(case: Any) -> None:
     ANSWERED[case.operation.label].add(response.status_code)
 
 
-@pytest.mark.slow
 def test_the_requests_got_somewhere() -> None:
     """Nearly every route did its work for some of the generated requests, and refused others."""
     idle = {label for label, statuses in ANSWERED.items() if not statuses & {200, 201, 204}}

@@ -61,7 +61,9 @@ def answer_of(type_: Any) -> Any:
         return list[answer_of(get_args(type_)[0])]  # type: ignore[misc]
     if not is_typeddict(type_):
         return type_
+    perhaps = dict.fromkeys(type_.__optional_keys__, None)
     fields: dict[str, Any] = {
-        name.lstrip("_"): (answer_of(hint), Field(alias=name)) for name, hint in get_type_hints(type_).items()
+        name.lstrip("_"): (answer_of(hint), Field(perhaps.get(name, ...), alias=name))
+        for name, hint in get_type_hints(type_).items()
     }
     return create_model(type_.__name__, __doc__=type_.__doc__, **fields)
