@@ -346,6 +346,7 @@ def test_the_shell_completes_commands(run: Any, shell: str) -> None:
         assert done.stdout.split() == ["lineage"], done.stderr
 
 
+@pytest.mark.slow
 def test_every_command_explains_itself() -> None:
     """Every command has a line of help and, if it takes arguments of its own, examples that parse."""
     groups = (("register", writing.REGISTER), ("ask", asking.ASK), ("kfp", compiling.KFP))
@@ -474,6 +475,7 @@ def demonstrate(url: str) -> None:
     assert cli.main(["--url", url, "demo-data"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["export", "search --limit 1000 --json", "lineage 'customer care v2' --kind Deployment"]
 )

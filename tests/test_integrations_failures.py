@@ -283,6 +283,7 @@ def many() -> list[str]:
 DAY = DAYS[:1]
 
 
+@pytest.mark.slow
 def test_many_slow_ones_do_not_add_up(many: list[str]) -> None:
     """However many do not answer, a read takes its deadline; who answers is told, and every other is a fault."""
     release = threading.Event()
@@ -306,6 +307,7 @@ def test_many_slow_ones_do_not_add_up(many: list[str]) -> None:
     assert faults[-1].message.endswith("/d199 was not asked: the 0.8 s for all requests are over")
 
 
+@pytest.mark.slow
 def test_a_dead_host_is_left_alone(many: list[str]) -> None:
     """A host that cannot be reached three times in a row is not tried for all of its deployments; another one is."""
     with answering(lambda _: (200, '{"x": 1}')) as server:
@@ -327,6 +329,7 @@ def present() -> list[Period]:
     return [Period(now - timedelta(minutes=1), now)]
 
 
+@pytest.mark.slow
 def test_who_is_slow_is_not_dead(many: list[str]) -> None:
     """However many in a row do not answer in time, or answer an error, the others of their host are asked."""
     release = threading.Event()
@@ -343,6 +346,7 @@ def test_who_is_slow_is_not_dead(many: list[str]) -> None:
     assert [row.deployment for row in found if isinstance(row, Row)] == many[10:20]
 
 
+@pytest.mark.slow
 def test_metrics_of_a_slow_prometheus(many: list[str]) -> None:
     """What was told before the deadline counts; then the read ends, and says so once."""
     release = threading.Event()
@@ -384,6 +388,7 @@ def test_a_collection_leaves_a_dead_server_alone(graph: Store, monkeypatch: Any,
     assert stored(graph) == {}
 
 
+@pytest.mark.slow
 def test_the_retry_after_the_deadline_goes_on(graph: Store) -> None:
     """What was not asked for in time is asked for by the retry, and that alone."""
     release, asked_again = threading.Event(), []
@@ -438,6 +443,7 @@ def test_a_damaged_record_is_of_its_deployment() -> None:
     assert row == Row("wine", DAYS[0], {"x": 1}, [])
 
 
+@pytest.mark.slow
 def test_figures_of_too_few_predictions_are_none() -> None:
     """Where a prediction is missing, its period has no figures; where a time is none, the deployment has none."""
     records = [

@@ -185,6 +185,7 @@ def served(tmp_path: Path) -> Iterator[Any]:
         yield server, Store(connect(url_of(server.address), timeout=1))
 
 
+@pytest.mark.slow
 def test_the_bodys_error_wins_over_the_databases(served: Any, caplog: pytest.LogCaptureFixture) -> None:
     """If the end cannot be recorded, the body's exception goes on, with a note, and the log says so too."""
     server, store = served
@@ -203,6 +204,7 @@ def test_the_bodys_error_wins_over_the_databases(served: Any, caplog: pytest.Log
     assert store.get(run.ref)["status"] == "running"
 
 
+@pytest.mark.slow
 def test_an_end_that_failed_can_be_written_later(served: Any) -> None:
     """A run that ended well, but could not be recorded, is an error, and `flush` records it once that works."""
     server, store = served
@@ -250,6 +252,7 @@ def test_with_warn_the_body_runs_without_a_database(served: Any, caplog: pytest.
     ]
 
 
+@pytest.mark.slow
 def test_with_warn_a_database_that_comes_back_misses_nothing(served: Any) -> None:
     """A run whose beginning could not be recorded is whole at its end, with its links and its true start."""
     server, store = served
@@ -266,6 +269,7 @@ def test_with_warn_a_database_that_comes_back_misses_nothing(served: Any) -> Non
     assert [len(linked(store, edge)) for edge in ("run_models", "run_datasets", "run_featuresets")] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_with_warn_only_the_end_may_be_lost(served: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A run whose end could not be recorded is no error, and says that the graph does not know how it ended."""
     server, store = served
@@ -368,6 +372,7 @@ def test_a_killed_process_leaves_a_running_run(graph: Store, url: str) -> None:
     assert graph.get(f"modelparams/{found['_key']}")["try"] == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run(graph: Store, url: str) -> None:
     """SIGINT in the body records an aborted run before the process ends."""
     process = start(url, 1)
@@ -395,6 +400,7 @@ def test_a_run_again_replaces_its_former_figures(graph: Store) -> None:
     assert graph.history(metrics_of(graph, run))[0]["changed"]["accuracy"] == [0.9, None]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_does_not_end_the_run(graph: Store, url: str) -> None:
     """A child process that leaves the body as well ends nothing: the run is its parent's."""
