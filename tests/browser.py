@@ -108,10 +108,10 @@ class Visit:
         return b64decode(shot["data"])
 
 
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser, for as long as the tests need it."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser, for as long as the tests of a file need it."""
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from airflow_service import PASSWORDS, AirflowService, running
-from browser import PICTURE, Visit, chromium, needs_chromium
+from browser import PICTURE, Visit, browser, needs_chromium
 from served_database import PASSWORD, ServedDatabase, served
 
+__all__ = ["browser"]
 pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_chromium]
 
 DAG = """
@@ -101,12 +102,6 @@ def airflow(database: ServedDatabase, tmp_path_factory: pytest.TempPathFactory) 
         airflow.call("POST", "/api/v2/connections", connection)
         assert airflow.run("wine", "run_1") == "success", airflow.tail()
         yield airflow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

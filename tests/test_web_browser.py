@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser import PICTURE, SIZES, TOKEN, Site, Visit, chromium, needs_chromium, serving
+from browser import PICTURE, SIZES, TOKEN, Site, Visit, browser, needs_chromium, serving
 from demonstration import PROJECTS, fill
 from test_web_access import ROOT, Database
 from test_web_pages import application
@@ -19,6 +19,7 @@ from arangopipe_ops.analytics import QUESTIONS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
+__all__ = ["browser"]
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -82,12 +83,6 @@ def fill_site(url: str) -> None:
     store = Store(connect(url))
     store.write(stages.register_dataset("wine", version="1", tags=["gold", "small"], owner="ann"))
     store.archive(store.write(stages.register_dataset("wine", version="2", tags=["gold"])), reason="replaced")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

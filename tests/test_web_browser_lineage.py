@@ -5,21 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import Site, Visit, chromium, needs_chromium, serving
+from browser import Site, Visit, browser, needs_chromium, serving
 from test_web_lineage import fill_hub
 
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
+__all__ = ["browser"]
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 WIDTH = "Number(document.querySelector('#picture svg').getAttribute('width').replace('pt', ''))"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
