@@ -225,6 +225,14 @@ def test_types_of_ones_own(registered: Any) -> None:
     assert registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment", "--force")[1] == "withdrawn\n"
 
 
+def test_ranking(registered: Any) -> None:
+    """Metrics that runs are ranked by are added, shown and taken away."""
+    assert registered("rank")[1] == "by no metric yet\n"
+    assert registered("rank", "accuracy", "f1")[1] == "accuracy\nf1\n"
+    assert registered("rank", "--off", "f1")[1] == "accuracy\n"
+    assert "'a.b' is not the name" in registered("rank", "a.b")[2]
+
+
 def test_retention(registered: Any) -> None:
     """Serving performance is kept for some days, or for ever."""
     assert json.loads(registered("retention", "30", "--dry-run", "--json")[1]) == {"days": 30, "over": 1}

@@ -189,6 +189,19 @@ def test_a_type_that_cannot_be(ann: Browser, fields: dict[str, str], says: str) 
     assert admin.extension(db_of(ann)) == before
 
 
+def test_runs_are_ranked_by_a_metric(ann: Browser) -> None:
+    """A metric is added, shown, and taken away; one that cannot be is refused with the reason."""
+    assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    form = {"page": "/admin/types", "metric": "f1"}
+    assert told(ann, ann.post("/admin/types/ranking", **form)) == "Runs are ranked by f1."
+    page = ann.get("/admin/types")
+    assert "Runs are ranked by f1." in page
+    assert "Withdraw DevPerf" not in page
+    assert told(ann, ann.post("/admin/types/ranking", off="yes", **form)) == "Runs are not ranked by f1 any more."
+    assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    assert ann.post("/admin/types/ranking", page="/admin/types", metric="a.b").status_code == 422
+
+
 # retention
 
 

@@ -7,8 +7,9 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from arangopipe_ops import admin, model, stages
+from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
+from arangopipe_ops.model import SCHEMA
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
@@ -77,9 +78,15 @@ def register_project(request: Request, store: CallersStore, session: CallersSess
 
 @routes.get("/admin/types")
 def types(request: Request, store: CallersStore, rights: CallersRights) -> Response:
-    """Show the node and edge types that were added to the graph."""
+    """Show the node and edge types that were added to the graph, and by which metrics runs are ranked."""
     schema = store.stage().schema
-    facts = {"kinds": list(schema.nodes), "added": model.extension(schema), "may": rights}
+    facts = {
+        "kinds": list(schema.nodes),
+        "nodes": [node for kind, node in schema.nodes.items() if kind not in SCHEMA.nodes],
+        "edges": [edge for name, edge in schema.edges.items() if name not in SCHEMA.edges],
+        "ranked": admin.ranked_in(schema),
+        "may": rights,
+    }
     return render(request, "admin_types.html", facts)
 
 
@@ -98,6 +105,15 @@ def add_edge_type(request: Request, store: CallersStore, session: CallersSession
     given = {name: fields.get(name, "").strip() for name in ("name", "source", "target", "upstream")}
     added = admin.extend(store.db, edges=[given])
     return done(request, session, "/admin/types", _added(given["name"], added))
+
+
+@routes.post("/admin/types/ranking", dependencies=[needs("define")])
+def rank(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Have runs ranked by a metric, or not any more."""
+    metric, off = fields.get("metric", "").strip(), "off" in fields
+    (admin.unrank if off else admin.rank)(store.db, metric)
+    notice = f"Runs are {'not ' if off else ''}ranked by {metric}{' any more' if off else ''}."
+    return done(request, session, "/admin/types", notice)
 
 
 def _listed(text: str) -> list[str]:
