@@ -44,8 +44,9 @@ class CollectServingPerfOperator(MetadataOperator):
     its XCom.
 
     Sources are asked when the last period has ended, and `delay` has passed since. What they do not tell then is asked
-    for again every `poke_interval` seconds until `patience` has passed since it ended. With `deferrable` it waits in
-    the triggerer and holds no worker, and has two retries then, unless it says otherwise (`compat.retries_argument`).
+    for again every `poke_interval` seconds until `patience` has passed since it ended, unless all of it is lasting
+    (`FaultRow`). With `deferrable` it waits in the triggerer and holds no worker, and has two retries then, unless it
+    says otherwise (`compat.retries_argument`).
     """
 
     template_fields: Sequence[str] = (
@@ -189,7 +190,8 @@ class CollectServingPerfOperator(MetadataOperator):
                 only_missing=only_missing,
             )
             following = datetime.now(UTC) + timedelta(seconds=self.poke_interval)
-            if not report["faults"] or following > window[-1].end + self.patience:
+            passing = [fault for fault in report["faults"] if not fault["lasting"]]
+            if not passing or following > window[-1].end + self.patience:
                 return report
             self.log.info("Not all was told yet: %d faults", len(report["faults"]))
             self._wait(following, self.execute_again)
