@@ -505,12 +505,22 @@ def test_patience_is_for_what_waiting_cures(wine: Any) -> None:
     assert (fault["message"], fault["lasting"]) == ("the password is wrong", True)
 
 
+def test_a_worker_is_not_held_for_days(wine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Periods that end far in the future are refused, with their end and the cure."""
+    until = datetime(2126, 5, 3, tzinfo=UTC)
+    assert states(hour_until(until, patience=timedelta(minutes=10))) == {"collect": "failed"}
+    said = capsys.readouterr().out
+    assert "2126-05-02 23:00:00+00:00 to 2126-05-03 00:00:00+00:00 has not ended" in said
+    assert "at most 0:10:00; the triggerer waits with deferrable=True" in said
+    assert ASKED == []
+
+
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_period_that_has_not_ended_is_waited_for(wine: Any, deferrable: bool) -> None:
     """Nothing is read before it ended and the delay is over."""
     until = datetime.now(UTC) + timedelta(seconds=1)
     delay = timedelta(seconds=3)
-    dag_run = hour_until(until, delay=delay, deferrable=deferrable)
+    dag_run = hour_until(until, delay=delay, patience=timedelta(minutes=1), deferrable=deferrable)
     assert states(dag_run) == {"collect": "success"}
     assert len(ASKED) == 1
     assert min(node["created"] for node in wine.search("ServingPerf")["nodes"]) >= moment(until + delay, "due")
