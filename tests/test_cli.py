@@ -229,6 +229,19 @@ def test_doctor_finds_and_repair_cures(registered: Any, url: str) -> None:
     assert registered("doctor")[0] == 0
 
 
+def test_an_index_that_is_missing_is_named_with_its_cure(registered: Any, url: str) -> None:
+    """Doctor names an index that provisioning would make, and the command that makes it, which does."""
+    runs = connect(url).collection("run")
+    indexes: Any = runs.indexes()
+    runs.delete_index(next(index["id"] for index in indexes if index["fields"] == ["created", "_key"]))
+    code, out, _ = registered("doctor", "--no-scan")
+    found = re.search(r"missing-index: run \(created, _key\).*in a shell: arangopipe (.*)\.", out)
+    assert code == 1
+    assert found is not None
+    assert registered(*found[1].split())[0] == 0
+    assert registered("doctor")[2] == "healthy\n"
+
+
 def test_types_of_ones_own(registered: Any) -> None:
     """A node and an edge type are added, used by the same commands as the others, and withdrawn."""
     node = {"kind": "Experiment", "collection": "experiments", "identity": ["name"]}
