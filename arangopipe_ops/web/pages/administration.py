@@ -12,6 +12,7 @@ from arangopipe_ops.admin.retention import days_of
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
+from arangopipe_ops.web.pages.waiting import patient, progress_of
 
 PAGE = 50
 
@@ -121,6 +122,7 @@ def withdraw(request: Request, store: CallersStore, session: CallersSession, fie
 
 
 @routes.get("/admin/retention")
+@patient
 def retention(request: Request, store: CallersStore, rights: CallersRights, days: str = "") -> Response:
     """Show how long serving performance is kept, and what would go if it were kept for some days."""
     plan = admin.retention(store.db, days_of(days), dry_run=True) if days else None
@@ -141,11 +143,17 @@ def keep_for(request: Request, store: CallersStore, session: CallersSession, fie
 
 
 @routes.get("/admin/doctor")
+@patient
 def doctor(
     request: Request, store: CallersStore, rights: CallersRights, look: Literal["", "structure", "all"] = ""
 ) -> Response:
     """Show, when asked, what is wrong with the database, and what cures it."""
-    findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
+    progress = progress_of(request)
+
+    def tell(collection: str, seen: int, total: int) -> None:
+        progress.said = f"{collection}, {seen:,} of {total:,}"
+
+    findings = [asdict(each) for each in admin.doctor(store.db, progress=tell, scan=look == "all")] if look else []
     facts = {
         "look": look,
         "findings": findings,

@@ -21,6 +21,7 @@ from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
 from arangopipe_ops.web.pages.rendering import coded, render
 from arangopipe_ops.web.pages.sessions import CallersStore
+from arangopipe_ops.web.pages.waiting import patient
 
 DRAWN: Mapping[str, tuple[str, ...]] = {
     "attribute-gain": ("wins", "losses", "ties"),
@@ -141,6 +142,7 @@ def answer_file(request: Request, store: CallersStore, name: str, ending: str) -
 
 
 @routes.get("/ask/{name}")
+@patient
 def answer(request: Request, store: CallersStore, name: str) -> Response:
     """Show the form of a question, and once it is sent the answer; what cannot be asked is told beside the form."""
     question, sent = _question(name), request.query_params
