@@ -129,6 +129,9 @@ def cut_off(text: str, declared: bool) -> Iterator[str]:
             with connection:
                 if connection.recv(65536):
                     connection.sendall(f"HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n{text}".encode())
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):  # a body that nobody reads would make the end a reset
+                        pass
 
     thread = threading.Thread(target=serve)
     thread.start()
