@@ -274,7 +274,9 @@ def as_user(database: Database, name: str, password: str) -> Any:
 
 def test_a_file_has_no_users(ann: Browser) -> None:
     """On a file the page says so, and its forms are refused."""
-    assert "A file has no users" in ann.get("/admin/users")
+    for page in ("/admin", "/admin/users"):
+        assert "A file has no users" in ann.get(page)
+        assert "<code>arangopipe serve-db --file …</code>" in ann.get(page)
     for path in ("users", "users/role", "users/password", "users/removal"):
         fields = {"name": "x", "password": "x", "role": "reader", "sure": "yes"}
         assert ann.post(f"/admin/{path}", page="/admin", **fields).status_code == 403
