@@ -172,15 +172,21 @@ _LIVE = """WITH project, models, run, modelparams, deployment, @@audit
 {known}
 LET removed = UNIQUE(FLATTEN((FOR a IN @@audit FILTER a.at > @at AND a.removed != null
   RETURN a.removed[* FILTER STARTS_WITH(CURRENT, "deployment/")])))
-LET ids = APPEND({ids}, removed)
-RETURN {{found: {{{found}}}, answer: (FOR id IN ids
-  LET later = FIRST(FOR a IN @@audit FILTER id IN a.touched[*] AND a.at > @at SORT a.at LIMIT 1 RETURN a)
+LET written = (FOR id IN APPEND({ids}, removed)
+  RETURN {{id, by: (FOR a IN @@audit FILTER id IN a.touched[*] RETURN a._key)}})
+LET told = MERGE(FOR a IN @@audit FILTER a._key IN UNIQUE(FLATTEN(written[*].by))
+  LET replaced = a.replaced[* FILTER STARTS_WITH(CURRENT._id, "deployment/")]
+  RETURN {{[a._key]: {{at: a.at, reason: a.reason, replaced}}}})
+RETURN {{found: {{{found}}}, answer: (FOR each IN written
+  LET id = each.id
+  LET writes = each.by[* RETURN told[CURRENT]]
+  LET later = FIRST(FOR a IN writes FILTER a.at > @at SORT a.at LIMIT 1 RETURN a)
   LET d = later == null ? DOCUMENT(id) : FIRST(later.replaced[* FILTER CURRENT._id == id])
   FILTER d != null AND d.created <= @at AND NOT_NULL(d.status, "active") == "active"
     AND (d.archived == null OR d.archived > @at)
     AND (@environment == null OR NOT_NULL(d.environment, "production") == @environment){only}
   LET m = FIRST(FOR x IN deployment_model FILTER x._from == id RETURN DOCUMENT(x._to))
-  LET since = FIRST(FOR a IN @@audit FILTER id IN a.touched[*] AND a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
+  LET since = FIRST(FOR a IN writes FILTER a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
   LET project_name = {project}
   SORT project_name, d.environment, d.tag
   RETURN {{
