@@ -245,16 +245,17 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   FILTER d != null
   LET periods = {periods}{spans}
   FOR s IN periods
-    COLLECT tag = d.tag, bucket = {bucket} INTO group = {{at: s.at, value: s.value, until: s.until}}
-    LET values = group[*].value
+    COLLECT tag = d.tag, bucket = {bucket}
+      AGGREGATE first = MIN(s.at), end = MAX(s.until), mean = AVERAGE(s.value), least = MIN(s.value), most = MAX(s.value)
+      INTO values = s.value
     RETURN MERGE({{
       deployment: tag,
       start: {start},
-      end: MAX(group[*].until),
+      end,
       n: LENGTH(values),
-      mean: AVERAGE(values),
-      min: MIN(values),
-      max: MAX(values)
+      mean,
+      min: least,
+      max: most
     }}, ZIP(@names, @percentiles[* RETURN PERCENTILE(values, CURRENT, "interpolation")])))}}"""
 
 
@@ -299,7 +300,7 @@ def serving(
         periods=PERIODS.format(value=value),
         spans=_SPANS if points is not None else "",
         bucket=BUCKETS[every] if points is None else _POINT,
-        start="bucket" if points is None else "MIN(group[*].at)",
+        start="bucket" if points is None else "first",
     )
     return list(ask(store, text, binds, Project=project, Deployment=deployment))
 
@@ -328,9 +329,10 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   LET values = periods[*].value
   LET worse = development == null ? null : periods[* FILTER @sign * (CURRENT.value - development) < -@margin]
   LET serving = AVERAGE(values)
-  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - DATE_TIMESTAMP(LEFT(periods[0].at, 10)))
-    / 86400000]
-  LET spread = SUM(days[* RETURN POW(CURRENT - AVERAGE(days), 2)])
+  LET first = DATE_TIMESTAMP(LEFT(periods[0].at, 10))
+  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - first) / 86400000]
+  LET middle = AVERAGE(days)
+  LET spread = SUM(days[* RETURN POW(CURRENT - middle, 2)])
   SORT d.tag
   RETURN {{
     deployment: d.tag,
@@ -348,7 +350,7 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
     first_below: worse[0].at,
     last_period: LAST(periods).at,
     trend: spread > 0
-      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - AVERAGE(days)) * (values[i] - serving)) / spread
+      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - middle) * (values[i] - serving)) / spread
       : null
   }})}}"""
 

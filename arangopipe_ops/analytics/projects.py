@@ -11,7 +11,7 @@ from arangopipe_ops.analytics.statements import (
     PROJECT_OF,
     PROMOTED,
     READ,
-    RUNS,
+    RUNS_OF_ALL,
     ask,
     bound,
     named,
@@ -24,9 +24,14 @@ _SUMMARY = """WITH project, models, run, datasets, featuresets, deployment
 LET p = FIRST(owner)
 LET found_models = (FOR x IN project_models FILTER x._from == p._id
   LET m = DOCUMENT(x._to) FILTER m != null AND m.archived == null RETURN m)
-LET runs = (FOR m IN found_models{runs}
-      LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN x._to)
-      RETURN DISTINCT {{id: r._id, at: {at}, status: NOT_NULL(r.status, "unknown"), sets, read: {read}}})
+LET ids = found_models[*]._id
+LET runs = ({runs}
+      RETURN {{id: r._id, at: {at}, status: NOT_NULL(r.status, "unknown")}})
+LET made = runs[*].id
+LET sets = (FOR x IN run_featuresets FILTER x._from IN made RETURN DISTINCT x._to)
+LET read = UNION_DISTINCT(
+  (FOR x IN run_datasets FILTER x._from IN made RETURN DISTINCT x._to),
+  (FOR y IN featureset_dataset FILTER y._from IN sets RETURN y._to))
 LET deployments = (FOR id IN (p == null ? [] : {deployed}) LET d = DOCUMENT(id) FILTER d.archived == null RETURN d)
 RETURN {{found: {{Project: p != null}}, answer: {{
   project: p.name,
@@ -38,8 +43,8 @@ RETURN {{found: {{Project: p != null}}, answer: {{
   tasks: SORTED_UNIQUE(found_models[* FILTER CURRENT.task != null RETURN CURRENT.task]),
   techniques: SORTED_UNIQUE(found_models[* FILTER NOT_NULL(CURRENT.technique, CURRENT.type) != null
     RETURN NOT_NULL(CURRENT.technique, CURRENT.type)]),
-  datasets: COUNT_DISTINCT(FLATTEN(runs[*].read)),
-  featuresets: COUNT_DISTINCT(FLATTEN(runs[*].sets)),
+  datasets: LENGTH(read),
+  featuresets: LENGTH(sets),
   runs: LENGTH(runs),
   runs_by_status: MERGE(FOR x IN runs COLLECT status = x.status WITH COUNT INTO n RETURN {{[status]: n}}),
   deployments: LENGTH(deployments),
@@ -60,7 +65,7 @@ def summary(store: Store, project: str) -> Document:
     `unknown`); `last_run`: when the newest run was; `last_activity`: the newest run, registration or revision of a
     model or deployment. Times are UTC. Raises NotFound.
     """
-    text = _SUMMARY.format(known=named("Project", "owner"), runs=RUNS, at=AT, read=READ, deployed=DEPLOYED)
+    text = _SUMMARY.format(known=named("Project", "owner"), runs=RUNS_OF_ALL, at=AT, deployed=DEPLOYED)
     return dict(ask(store, text, bound("Project", "owner", project), Project=project))
 
 
