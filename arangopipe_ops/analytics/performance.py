@@ -245,17 +245,16 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   FILTER d != null
   LET periods = {periods}{spans}
   FOR s IN periods
-    COLLECT tag = d.tag, bucket = {bucket}
-      AGGREGATE first = MIN(s.at), end = MAX(s.until), mean = AVERAGE(s.value), least = MIN(s.value), most = MAX(s.value)
-      INTO values = s.value
+    COLLECT tag = d.tag, bucket = {bucket} INTO group = {{at: s.at, value: s.value, until: s.until}}
+    LET values = group[*].value
     RETURN MERGE({{
       deployment: tag,
       start: {start},
-      end,
+      end: MAX(group[*].until),
       n: LENGTH(values),
-      mean,
-      min: least,
-      max: most
+      mean: AVERAGE(values),
+      min: MIN(values),
+      max: MAX(values)
     }}, ZIP(@names, @percentiles[* RETURN PERCENTILE(values, CURRENT, "interpolation")])))}}"""
 
 
@@ -300,7 +299,7 @@ def serving(
         periods=PERIODS.format(value=value),
         spans=_SPANS if points is not None else "",
         bucket=BUCKETS[every] if points is None else _POINT,
-        start="bucket" if points is None else "first",
+        start="bucket" if points is None else "MIN(group[*].at)",
     )
     return list(ask(store, text, binds, Project=project, Deployment=deployment))
 

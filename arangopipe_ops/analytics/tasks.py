@@ -65,23 +65,22 @@ def techniques(store: Store, task: str, metric: str | None = None, goal: Goal = 
 
 
 _FEATURES = """WITH models, run, featuresets
-RETURN {{answer: ({models}
-
-  LET ids = ({runs}
+LET ids = ({models} RETURN m._id)
+LET made = ({runs}
       RETURN r._id)
-  FOR x IN run_featuresets FILTER x._from IN ids
-  COLLECT features = x._to AGGREGATE by_models = UNIQUE(m._id), by_runs = UNIQUE(x._from)
+RETURN {{answer: (FOR x IN run_featuresets FILTER x._from IN made
+  COLLECT features = x._to INTO by_runs = x._from
   LET f = DOCUMENT(features)
   FILTER f != null
   LET way = {way}
   FILTER way != null
-  COLLECT way_ = way INTO uses = {{name: f.name, by_models, by_runs}}
+  COLLECT way_ = way INTO uses = {{name: f.name, by_runs}}
   LET runs = UNIQUE(FLATTEN(uses[*].by_runs))
   SORT LENGTH(runs) DESC, way_
   RETURN {{
     {name}: way_,
     featuresets: SORTED_UNIQUE(uses[*].name),
-    models: COUNT_DISTINCT(FLATTEN(uses[*].by_models)),
+    models: LENGTH(INTERSECTION(ids, (FOR x IN run_models FILTER x._to IN runs RETURN DISTINCT x._from))),
     runs: LENGTH(runs),
     last_run: MAX(FOR r IN run FILTER r._id IN runs RETURN {at})
   }})}}"""
@@ -96,9 +95,7 @@ def transformations(store: Store, task: str) -> list[Document]:
     newest run was, UTC.
     """
     way = "f.transformation == null ? f.generated_by : f.transformation"
-    return list(
-        ask(store, _FEATURES.format(models=_MODELS, runs=RUNS, at=AT, way=way, name="transformation"), {"task": task})
-    )
+    return list(ask(store, _ways("transformation", way), {"task": task}))
 
 
 def selections(store: Store, task: str) -> list[Document]:
@@ -108,18 +105,15 @@ def selections(store: Store, task: str) -> list[Document]:
     `selection`: as it was registered, any JSON; `featuresets`: the names of the feature sets; `models` and `runs`:
     how many used them; `last_run`: when the newest run was, UTC. Feature sets that tell no selection are left out.
     """
-    return list(
-        ask(
-            store,
-            _FEATURES.format(models=_MODELS, runs=RUNS, at=AT, way="f.selection", name="selection"),
-            {"task": task},
-        )
-    )
+    return list(ask(store, _ways("selection", "f.selection"), {"task": task}))
+
+
+def _ways(name: str, way: str) -> str:
+    return _FEATURES.format(models=_MODELS, runs=RUNS_OF_ALL, at=AT, way=way, name=name)
 
 
 _DATASETS = """WITH models, run, datasets
-LET rows = ({models}
-{runs}{within}
+LET rows = ({models}{runs}{within}
       LET own = (FOR x IN run_datasets FILTER x._from == r._id RETURN x._to)
       LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN x._to)
   COLLECT read = own, read_sets = sets
