@@ -85,7 +85,7 @@ def best_run(
         "technique": technique,
         "tag": tag,
         "statuses": None if status is None else [status],
-        "limit": _positive(limit),
+        "limit": whole(limit),
         "apart": _APART,
     }
     known, found = "", ""
@@ -128,7 +128,7 @@ def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> li
     in the metrics' own units; `revised`: when the metrics were last corrected, UTC, null if never;
     `datasets` and `featuresets`: what it read. Raises NotFound for a name that no model has.
     """
-    binds = {"at": graph.moment(at, "at"), "limit": _positive(limit), "apart": _APART, **bound("Model", "model", model)}
+    binds = {"at": graph.moment(at, "at"), "limit": whole(limit), "apart": _APART, **bound("Model", "model", model)}
     statement = _MODEL_AT.format(
         known=named("Model", "model"), runs=RUNS, at=AT, metrics=METRICS, params=PARAMS, inputs=INPUTS
     )
@@ -241,7 +241,7 @@ def serving(
         binds["source"] = source
         value = f"(s.source == @source ? {value} : null)"
     if points is not None:
-        binds["points"] = _positive(points, "points")
+        binds["points"] = whole(points, "points")
     text = _SERVING.format(
         known=known,
         found=found,
@@ -277,9 +277,10 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   LET values = periods[*].value
   LET worse = development == null ? null : periods[* FILTER @sign * (CURRENT.value - development) < -@margin]
   LET serving = AVERAGE(values)
-  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - DATE_TIMESTAMP(LEFT(periods[0].at, 10)))
-    / 86400000]
-  LET spread = SUM(days[* RETURN POW(CURRENT - AVERAGE(days), 2)])
+  LET first = DATE_TIMESTAMP(LEFT(periods[0].at, 10))
+  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - first) / 86400000]
+  LET middle = AVERAGE(days)
+  LET spread = SUM(days[* RETURN POW(CURRENT - middle, 2)])
   SORT d.tag
   RETURN {{
     deployment: d.tag,
@@ -297,7 +298,7 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
     first_below: worse[0].at,
     last_period: LAST(periods).at,
     trend: spread > 0
-      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - AVERAGE(days)) * (values[i] - serving)) / spread
+      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - middle) * (values[i] - serving)) / spread
       : null
   }})}}"""
 
@@ -344,10 +345,11 @@ def _span(since: Any, until: Any) -> Document:
     return {"since": times["since"], "end": times["until"] or "9999"}
 
 
-def _positive(limit: int, name: str = "limit") -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise Invalid(name, f"{limit!r} is not a number from 1")
-    return limit
+def whole(number: int, name: str = "limit", least: int = 1) -> int:
+    """Return a whole number from `least`. Raises Invalid."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise Invalid(name, f"{number!r} is not a number from {least}")
+    return number
 
 
 def _plain(row: Document) -> Document:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
-from arangopipe_ops.analytics import Policy, best_run, select_model, serving
+from arangopipe_ops.analytics import Policy, select_model, serving
 from arangopipe_ops.analytics.coverage import Hole, covered, holes
 from arangopipe_ops.analytics.deployments import standing, standings
 from arangopipe_ops.model import Document, moment, sure_key
@@ -218,20 +218,17 @@ def promotion(
     """Show what a policy would select, by which figures, and the form that makes this deployment the active one."""
     found = standing(store, f"deployment/{key}", PERIODS)
     policy = asked.policy(found)
-    selection, candidates = None, []
+    selection, candidate = None, None
     if policy is not None and found["project"] is not None:
-        selection = select_model(store, found["project"], policy)
-        candidates = best_run(
-            store, policy.metric, policy.goal, project=found["project"], task=policy.task, limit=CANDIDATES
-        )
-    chosen = selection and selection["candidate"] and selection["candidate"]["run"]
+        selection = select_model(store, found["project"], policy, runners_up=CANDIDATES - 1)
+        candidate = selection["candidate"]
     facts = {
         "found": found,
         "policy": policy,
         "selection": selection,
-        "candidates": candidates,
-        "chosen": chosen,
-        "agrees": chosen is not None and found["run"] is not None and found["run"]["_id"] == chosen,
+        "candidates": [candidate, *selection["runners_up"]] if selection and candidate else [],
+        "chosen": candidate and candidate["run"],
+        "agrees": bool(candidate and found["run"] and found["run"]["_id"] == candidate["run"]),
         "may": rights,
     }
     return render(request, "promotion.html", facts)
