@@ -1,5 +1,6 @@
 """Answers that take their time: what is told within a moment, and how the answer comes after it."""
 
+import gc
 import os
 import re
 import shutil
@@ -199,6 +200,47 @@ def test_after_a_form_an_answer_is_made_anew(app: FastAPI, access: HeldAccess) -
         access.held.let.set()
         fetched(client, ASKED)
         assert access.held.asked == 2
+
+
+def test_what_was_found_while_a_form_was_carried_out_is_made_anew(
+    app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look in another tab before the change was made is not shown after it."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/nodes").text)
+
+        def write(*arguments: Any, **options: Any) -> Any:
+            assert client.get(ASKED).status_code == 202
+            return Store.write(access.held, *arguments, **options)
+
+        monkeypatch.setattr(access.held, "write", write)
+        assert client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"}).status_code == 303
+        access.held.let.set()
+        fetched(client, ASKED)
+        assert access.held.asked == 2
+
+
+def test_who_waits_is_not_told_what_is_for_another_page(app: FastAPI, access: HeldAccess) -> None:
+    """That a form was carried out is said on the page that it leads to, however often another tab looks meanwhile."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/nodes").text)
+        client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"})
+        assert "cheese" not in client.get(ASKED).text
+        assert "cheese is registered." in client.get("/admin/nodes").text
+
+
+def test_an_answer_that_nobody_fetches_may_be_an_error(
+    app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the database refused to somebody is no fault of the service, so its log has nothing of it."""
+    app.state.works = Works(soon=0.05, again=5, kept=0)
+    monkeypatch.setattr(access.held, "query", _interrupted(access.held))
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 204
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize(("kept", "asked"), [(0.0, 2), (30.0, 1)])
