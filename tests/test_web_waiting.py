@@ -266,6 +266,18 @@ def test_other_pages_are_there_meanwhile(app: FastAPI, access: HeldAccess) -> No
         assert "0.9375" in fetched(client, f"{ASKED}&limit=50")
 
 
+def test_few_answers_of_a_file_are_made_at_once(access: HeldAccess) -> None:
+    """The database of a file works in this process: two that take their time leave the other pages their share."""
+    app = create_app(access)
+    app.state.works.soon = 0.05
+    with entered(app) as client:
+        for number in range(4):
+            assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
+        assert access.held.asked == 2
+        access.held.let.set()
+        assert "0.9375" in fetched(client, f"{ASKED}&limit=4")
+
+
 def test_who_waits_for_the_doctor_is_told_how_far_it_is(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an examination one sees which nodes it has come to."""
     let = Event()

@@ -22,6 +22,9 @@ KEPT_SECONDS = 60.0
 MOST_AT_ONCE = 16
 """So many answers that take their time are made at once; the threads that are left are for other pages."""
 
+MOST_OF_A_FILE = 2
+"""So many of a file, whose database works in this process: more would be there no sooner, and other pages later."""
+
 Key = tuple[str, str]
 """Whose answer it is, and its address."""
 
@@ -52,9 +55,15 @@ class Works:
     it is has a page before them, and is held up to `again` seconds.
     """
 
-    def __init__(self, soon: float = SOON_SECONDS, again: float = AGAIN_SECONDS, kept: float = KEPT_SECONDS) -> None:
+    def __init__(
+        self,
+        soon: float = SOON_SECONDS,
+        again: float = AGAIN_SECONDS,
+        kept: float = KEPT_SECONDS,
+        most: int = MOST_AT_ONCE,
+    ) -> None:
         self.soon, self.again, self.kept = soon, again, kept
-        self._limiter = CapacityLimiter(MOST_AT_ONCE)
+        self._limiter = CapacityLimiter(most)
         self._works: dict[Key, Work] = {}
 
     async def answered(self, key: Key, make: Callable[[], Response], progress: Progress) -> Response | Work:
