@@ -211,8 +211,18 @@ def _binary(node: Binary, scope: Scope) -> Eval:
         first = first.left
     value = compile_expression(first, scope)
     for each in reversed(chain):
-        value = _combined(each.operator, value, compile_expression(each.right, scope))
+        if each.operator in NULL_TESTS and isinstance(each.right, Literal) and each.right.value is None:
+            value = NULL_TESTS[each.operator](value)
+        else:
+            value = _combined(each.operator, value, compile_expression(each.right, scope))
     return value
+
+
+NULL_TESTS: dict[str, Callable[[Eval], Eval]] = {
+    "==": lambda value: lambda frame: value(frame) is None,
+    "!=": lambda value: lambda frame: value(frame) is not None,
+}
+"""By far the most frequent comparisons, with a null on the right."""
 
 
 def _combined(operator: str, left: Eval, right: Eval) -> Eval:
