@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import inf
+from operator import itemgetter
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .access import Access
@@ -18,10 +19,10 @@ from .context import CHECK_EVERY, Context
 from .errors import ArangoError
 from .expressions import Eval, Frame
 from .functions.signature import FARTHEST, integer
-from .values import TYPE_NAMES, Value, encode, encode_all, is_number, is_true, unique
+from .values import TYPE_NAMES, Value, encode, encode_all, encode_descending, is_number, is_true, unique
 
 Rows = Iterator[None]
-Sorted: TypeAlias = tuple[list[bytes], list[Value]]
+Sorted: TypeAlias = tuple[bytes, list[Value]]
 """What a row is ordered by, and its slots."""
 
 
@@ -212,25 +213,25 @@ class SortRows(Step):
     """What lets only the first rows pass, so that the others need not be kept."""
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
-        keys, most = [key for key, _ in self.keys], self._most(frame)
+        keys = [(encode_descending if descending else encode, key) for key, descending in self.keys]
+        most, worst = self._most(frame), None
         rows: list[Sorted] = []
         for _ in source:
-            rows.append(([encode(key(frame)) for key in keys], frame[self.block]))
+            code = b"".join([encoded(key(frame)) for encoded, key in keys])
+            if worst is not None and code >= worst:
+                continue
+            rows.append((code, frame[self.block]))
             if len(rows) > 2 * most + CHECK_EVERY:
-                self._sort(rows)
+                rows.sort(key=itemgetter(0))
                 del rows[int(most) :]
-        self._sort(rows)
-        for _, row in rows:
+                worst = rows[-1][0] if rows else b""
+        for _, row in sorted(rows, key=itemgetter(0)):
             frame[self.block] = row
             yield
 
     def _most(self, frame: Frame) -> float:
         last = None if self.limit is None or self.limit.counts(frame) else self.limit.bounds(frame)[1]
         return inf if last is None else last
-
-    def _sort(self, rows: list[Sorted]) -> None:
-        for position, (_, descending) in reversed(list(enumerate(self.keys))):
-            rows.sort(key=lambda row, at=position: row[0][at], reverse=descending)  # type: ignore[misc]
 
 
 @dataclass(slots=True)
