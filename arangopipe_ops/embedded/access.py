@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice, product
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
@@ -200,17 +200,20 @@ class Ordered:
     bounds: list[Bound]
     descending: bool
     loop: int
+    listed: bool = field(init=False)
+    """Whether there may be more than one range of entries."""
+
+    def __post_init__(self) -> None:
+        self.listed = any(many for _, many in self.prefix)
 
     def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
         context: Context = frame[0]
         between, index = context.transaction.between, self.index.id
-        found = _indexed(
-            chain.from_iterable(
-                between(self.collection, index, low, high, self.descending, body, self.loop)
-                for low, high in self._ranges(frame)
-            ),
-            context,
+        many = (
+            between(self.collection, index, low, high, self.descending, body, self.loop)
+            for low, high in self._ranges(frame)
         )
+        found = _indexed(chain.from_iterable(many) if self.listed else next(many), context)
         return _once(found, itemgetter("_key")) if self.index.expanded else found
 
     def unseen(self, frame: Frame) -> Iterator[object]:
@@ -231,7 +234,7 @@ class Ordered:
 
     def _ranges(self, frame: Frame) -> Iterable[tuple[bytes, bytes]]:
         bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
-        if not any(many for _, many in self.prefix):
+        if not self.listed:
             return [_narrow(encode_all([value(frame) for value, _ in self.prefix]), bounds)]
         choices = [_choices(value(frame), many) for value, many in self.prefix]
         return [_narrow(b"".join(parts), bounds) for parts in product(*choices)]

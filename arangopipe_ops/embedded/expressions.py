@@ -7,7 +7,7 @@ declaration and bind parameter has a slot of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
@@ -134,9 +134,11 @@ def _expansion(node: Expansion, scope: Scope) -> Eval:
     projection = None if node.projection is None else compile_expression(node.projection, inner)
     tail = None if isinstance(node.tail, Element) else compile_expression(node.tail, inner)
 
-    def passes(frame: Frame, item: Value) -> bool:
-        frame[slot] = item
-        return test is None or is_true(test(frame))
+    def passing(frame: Frame, items: list[Value], test: Eval) -> Iterator[Value]:
+        for item in items:
+            frame[slot] = item
+            if is_true(test(frame)):
+                yield item
 
     def project(frame: Frame, item: Value) -> Value:
         frame[slot] = item
@@ -148,7 +150,7 @@ def _expansion(node: Expansion, scope: Scope) -> Eval:
         if type(items) is not list:
             return []
         flat = flatten(items, depth - 1)
-        kept = (item for item in flat if passes(frame, item))
+        kept = flat if test is None else passing(frame, flat, test)
         return [project(frame, item) for item in window(frame, kept)]
 
     return expand

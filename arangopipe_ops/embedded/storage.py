@@ -179,7 +179,8 @@ class Transaction:
         loop: int = 0,
     ) -> Iterator[Document]:
         """Documents whose entry in the index is `low <= entry < high`, in the order of the index."""
-        return self._documents(collection, _between(body, descending, loop), (index, low, high))
+        cursor = self.sqlite.execute(_between(body, descending, loop), (index, low, high))
+        return chain.from_iterable(_batches(cursor, collection.name))
 
     def rows(self, collection: Collection) -> Iterator[object]:
         """Something for each document, which costs less than reading it."""
