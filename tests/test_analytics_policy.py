@@ -114,6 +114,22 @@ def test_the_policy_of_the_demonstration(store: Store) -> None:
     )
 
 
+def test_the_runners_up(store: Store, project: str, requests_of: Any) -> None:
+    """As many runs as are asked for stand beside the candidate, the next best first, in the same request."""
+    requests = requests_of(store.db)
+    selection = select_model(store, project, ACCURACY, runners_up=1)
+    assert len(requests) == 1
+    told = [(each["run_id"], each["value"], each["model_name"]) for each in selection["runners_up"]]
+    assert told == [("first", 0.83, "m")]
+    assert [each["run_id"] for each in select_model(store, project, ACCURACY, runners_up=9)["runners_up"]] == [
+        "first",
+        "low",
+    ]
+    assert select_model(store, project, ACCURACY)["runners_up"] == []
+    with pytest.raises(Invalid, match="runners_up"):
+        select_model(store, project, ACCURACY, runners_up=-1)
+
+
 def test_an_unknown_project_is_said(store: Store) -> None:
     """A project that is not there is NotFound, also before any is."""
     with pytest.raises(NotFound, match="Project 'nothing'"):

@@ -87,6 +87,37 @@ def test_influence(demo: Store) -> None:
 ROW = ("dataset", "dataset_version", "model")
 
 
+def test_a_run_counts_once(store: Store) -> None:
+    """A run of two models, which reads a data set in three ways, is one run in every question; an archived one none."""
+    first, last, later = (f"2026-01-0{day}T00:00:00.000Z" for day in (1, 2, 3))
+    store.write(stages.register_project("p"))
+    store.write(stages.register_dataset("d"))
+    for name in "fg":
+        known = {"transformation": "log", "selection": "lasso"}
+        store.write(stages.register_featureset(name, dataset="d", features=[name], **known))
+    for model in "ab":
+        store.write(stages.register_model(model, project="p", task="t", technique="x"))
+        for run, start, value in (("gone", later, 0.9), ("twice", last, 0.8)):
+            facts = {"dataset": "d", "featureset": ["f", "g"], "metrics": {"q": value}, "start": start}
+            store.write(stages.log_run(run, model=model, **facts))
+    store.write(stages.log_run("once", model="a", dataset="d", metrics={"q": 0.7}, start=first))
+    store.archive("gone", "Run")
+    [row] = ask(store, "techniques", task="t", metric="q")
+    assert (row["models"], row["runs"], row["last_run"], row["best_run"]) == (2, 2, last, "twice")
+    for question in ("transformations", "selections"):
+        [row] = ask(store, question, task="t")
+        assert (row["featuresets"], row["models"], row["runs"], row["last_run"]) == (["f", "g"], 2, 1, last)
+    [row] = ask(store, "datasets-used", task="t")["rows"]
+    assert (row["models"], row["runs"], row["first_run"], row["last_run"]) == (["a", "b"], 2, first, last)
+    for chosen in ({}, {"dataset": "d"}):
+        rows = ask(store, "influence", **chosen)
+        assert [(row["model"], row["runs"], row["last_run"]) for row in rows] == [("a", 2, last), ("b", 1, last)]
+    assert ask(store, "influence", model="b") == rows[1:]
+    row = ask(store, "summary", project="p")
+    assert (row["datasets"], row["featuresets"], row["runs"], row["last_run"]) == (1, 2, 2, last)
+    assert row["runs_by_status"] == {"completed": 2}
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.project)
 def test_attribute_gain(demo: Store, task: Any) -> None:
     """The planted gain of an attribute is found, no gain is not called one, and a loss is a loss."""

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from arangopipe_ops import model as graph
+from arangopipe_ops.analytics.candidates import candidates, source_of
 from arangopipe_ops.analytics.statements import (
     AT,
     DEPLOYED,
@@ -13,7 +14,6 @@ from arangopipe_ops.analytics.statements import (
     PROMOTED,
     READ,
     RUNS,
-    WITHIN,
     Goal,
     ask,
     bound,
@@ -25,7 +25,7 @@ from arangopipe_ops.analytics.statements import (
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document
 from arangopipe_ops.store import Store
-from arangopipe_ops.store.search import Where, filters
+from arangopipe_ops.store.search import Where
 
 _APART = [*graph.OWN, *graph.ANNOTATIONS, "run_id"]
 
@@ -36,57 +36,6 @@ _INPUTS = """
     SORT n.name, n.version RETURN KEEP(n, "_id", "name", "version"))"""
 
 INPUTS = _INPUTS.format(read=READ)
-
-_CANDIDATES = """
-LET found_models = ({models}
-  FILTER m.archived == null AND (@task == null OR m.task == @task)
-    AND (@technique == null OR m.technique == @technique OR (m.technique == null AND m.type == @technique))
-  RETURN m)
-LET candidates = (FOR m IN found_models{runs}{within}
-      FILTER (@statuses == null OR NOT_NULL(r.status, "completed") IN @statuses)
-        AND (@tag == null OR r.tag == @tag OR @tag IN r.tags[*])
-      LET metrics = {metrics}
-      LET value = {value}
-      FILTER value != null{where}
-      SORT value {order}, at DESC, r._key
-      LIMIT @limit
-      RETURN {{r, m, at, value, metrics}})"""
-
-_OF_PROJECT = "FOR x IN project_models FILTER x._from == p._id LET m = DOCUMENT(x._to) FILTER m != null"
-
-_WHERE = """
-      LET d = MERGE(r, {{metrics, model: m, params: {params}}}){filters}"""
-
-
-def candidates(
-    metric: str,
-    goal: str,
-    where: Where,
-    models: str,
-    binds: Document,
-) -> str:
-    """Return AQL for the runs of `models` that have the metric and meet `where`, the best first, and bind its values.
-
-    It leaves `since`, `until`, `task`, `technique`, `tag`, `statuses` and `limit` to be bound.
-    """
-    conditions = _WHERE.format(params=PARAMS, filters=filters(where, binds)) if where else ""
-    return _CANDIDATES.format(
-        models=models,
-        runs=RUNS,
-        within=WITHIN,
-        metrics=METRICS,
-        value=value_of("metrics", metric, binds),
-        where=conditions,
-        order=order_of(goal),
-    )
-
-
-def source_of(project: Any, task: str | None) -> str:
-    """Return AQL for the models to look at: a project's, a task's, or all."""
-    if project is not None:
-        return _OF_PROJECT
-    return "FOR m IN models" if task is None else "FOR m IN models FILTER m.task == @task"
-
 
 _BEST = """WITH project, models, run, modelparams, devperf, datasets, featuresets
 {known}{candidates}
@@ -136,7 +85,7 @@ def best_run(
         "technique": technique,
         "tag": tag,
         "statuses": None if status is None else [status],
-        "limit": _positive(limit),
+        "limit": whole(limit),
         "apart": _APART,
     }
     known, found = "", ""
@@ -179,7 +128,7 @@ def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> li
     in the metrics' own units; `revised`: when the metrics were last corrected, UTC, null if never;
     `datasets` and `featuresets`: what it read. Raises NotFound for a name that no model has.
     """
-    binds = {"at": graph.moment(at, "at"), "limit": _positive(limit), "apart": _APART, **bound("Model", "model", model)}
+    binds = {"at": graph.moment(at, "at"), "limit": whole(limit), "apart": _APART, **bound("Model", "model", model)}
     statement = _MODEL_AT.format(
         known=named("Model", "model"), runs=RUNS, at=AT, metrics=METRICS, params=PARAMS, inputs=INPUTS
     )
@@ -292,7 +241,7 @@ def serving(
         binds["source"] = source
         value = f"(s.source == @source ? {value} : null)"
     if points is not None:
-        binds["points"] = _positive(points, "points")
+        binds["points"] = whole(points, "points")
     text = _SERVING.format(
         known=known,
         found=found,
@@ -328,9 +277,10 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   LET values = periods[*].value
   LET worse = development == null ? null : periods[* FILTER @sign * (CURRENT.value - development) < -@margin]
   LET serving = AVERAGE(values)
-  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - DATE_TIMESTAMP(LEFT(periods[0].at, 10)))
-    / 86400000]
-  LET spread = SUM(days[* RETURN POW(CURRENT - AVERAGE(days), 2)])
+  LET first = DATE_TIMESTAMP(LEFT(periods[0].at, 10))
+  LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - first) / 86400000]
+  LET middle = AVERAGE(days)
+  LET spread = SUM(days[* RETURN POW(CURRENT - middle, 2)])
   SORT d.tag
   RETURN {{
     deployment: d.tag,
@@ -348,7 +298,7 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
     first_below: worse[0].at,
     last_period: LAST(periods).at,
     trend: spread > 0
-      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - AVERAGE(days)) * (values[i] - serving)) / spread
+      ? SUM(FOR i IN 0..LENGTH(days) - 1 RETURN (days[i] - middle) * (values[i] - serving)) / spread
       : null
   }})}}"""
 
@@ -395,10 +345,11 @@ def _span(since: Any, until: Any) -> Document:
     return {"since": times["since"], "end": times["until"] or "9999"}
 
 
-def _positive(limit: int, name: str = "limit") -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise Invalid(name, f"{limit!r} is not a number from 1")
-    return limit
+def whole(number: int, name: str = "limit", least: int = 1) -> int:
+    """Return a whole number from `least`. Raises Invalid."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise Invalid(name, f"{number!r} is not a number from {least}")
+    return number
 
 
 def _plain(row: Document) -> Document:

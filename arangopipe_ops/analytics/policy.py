@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from arangopipe_ops import model
-from arangopipe_ops.analytics.performance import candidates, source_of
+from arangopipe_ops.analytics.candidates import candidates, source_of
+from arangopipe_ops.analytics.performance import whole
 from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, named, order_of, value_of
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Ref
@@ -71,6 +72,7 @@ class Candidate(TypedDict):
     run_id: str
     model: str
     model_name: str
+    model_version: str | None
     featuresets: list[str]
     value: float
     at: str | None
@@ -87,12 +89,16 @@ class Active(TypedDict):
 
 
 class Selection(TypedDict):
-    """What a policy decides, and why. `none`: nothing is active and nothing is fit to be."""
+    """What a policy decides, and why. `none`: nothing is active and nothing is fit to be.
+
+    `runners_up` are the next best runs, the best first, as many as were asked for.
+    """
 
     project: str
     decision: Decision
     reason: str
     candidate: Candidate | None
+    runners_up: list[Candidate]
     active: Active | None
     policy: Document
 
@@ -114,6 +120,7 @@ LET best = (FOR c IN candidates
     run_id: c.r.run_id,
     model: c.m._id,
     model_name: c.m.name,
+    model_version: c.m.version,
     featuresets: (FOR x IN run_featuresets FILTER x._from == c.r._id SORT x._to RETURN x._to),
     value: c.value,
     at: c.at
@@ -123,13 +130,14 @@ LET active = (FOR d IN deployment FILTER d.active_slot == @slot
   LET r = DOCUMENT(promoted)
   LET metrics = {metrics}
   RETURN {{deployment: d._id, tag: d.tag, run: promoted, run_id: r.run_id, value: {value}}})
-RETURN {{found: {{Project: p != null}}, answer: {{name: p.name, candidate: FIRST(best), active: FIRST(active)}}}}"""
+RETURN {{found: {{Project: p != null}}, answer: {{name: p.name, best, active: FIRST(active)}}}}"""
 
 
-def select_model(store: Store, project: Any, policy: Policy) -> Selection:
+def select_model(store: Store, project: Any, policy: Policy, *, runners_up: int = 0) -> Selection:
     """Return which model of a project a policy selects, and why; nothing is changed.
 
-    Of equally good runs the newest is the candidate. One request. Raises NotFound for a project that is not there.
+    Of equally good runs the newest is the candidate. So many `runners_up` are told beside it. One request. Raises
+    NotFound for a project that is not there, Invalid.
     """
     binds: Document = {
         "since": None,
@@ -138,7 +146,7 @@ def select_model(store: Store, project: Any, policy: Policy) -> Selection:
         "technique": None,
         "tag": None,
         "statuses": list(policy.statuses),
-        "limit": 1,
+        "limit": 1 + whole(runners_up, "runners_up", least=0),
         "slot": slot_of(project, policy.environment),
         **bound("Project", "owner", project),
     }
@@ -150,13 +158,15 @@ def select_model(store: Store, project: Any, policy: Policy) -> Selection:
         value=value_of("metrics", policy.metric, binds),
     )
     answer = ask(store, text, binds, Project=project)
-    candidate, active = answer["candidate"], answer["active"]
+    best, active = answer["best"], answer["active"]
+    candidate = best[0] if best else None
     decision, reason = _decided(policy, candidate, active)
     return Selection(
         project=answer["name"],
         decision=decision,
         reason=reason,
         candidate=candidate,
+        runners_up=best[1:],
         active=active,
         policy=policy.to_json(),
     )

@@ -11,7 +11,7 @@ from arangopipe_ops.analytics.statements import (
     PROJECT_OF,
     PROMOTED,
     READ,
-    RUNS,
+    RUNS_OF_ALL,
     ask,
     bound,
     named,
@@ -24,9 +24,14 @@ _SUMMARY = """WITH project, models, run, datasets, featuresets, deployment
 LET p = FIRST(owner)
 LET found_models = (FOR x IN project_models FILTER x._from == p._id
   LET m = DOCUMENT(x._to) FILTER m != null AND m.archived == null RETURN m)
-LET runs = (FOR m IN found_models{runs}
-      LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN x._to)
-      RETURN DISTINCT {{id: r._id, at: {at}, status: NOT_NULL(r.status, "unknown"), sets, read: {read}}})
+LET ids = found_models[*]._id
+LET runs = ({runs}
+      RETURN {{id: r._id, at: {at}, status: NOT_NULL(r.status, "unknown")}})
+LET made = runs[*].id
+LET sets = (FOR x IN run_featuresets FILTER x._from IN made RETURN DISTINCT x._to)
+LET read = UNION_DISTINCT(
+  (FOR x IN run_datasets FILTER x._from IN made RETURN DISTINCT x._to),
+  (FOR y IN featureset_dataset FILTER y._from IN sets RETURN y._to))
 LET deployments = (FOR id IN (p == null ? [] : {deployed}) LET d = DOCUMENT(id) FILTER d.archived == null RETURN d)
 RETURN {{found: {{Project: p != null}}, answer: {{
   project: p.name,
@@ -38,8 +43,8 @@ RETURN {{found: {{Project: p != null}}, answer: {{
   tasks: SORTED_UNIQUE(found_models[* FILTER CURRENT.task != null RETURN CURRENT.task]),
   techniques: SORTED_UNIQUE(found_models[* FILTER NOT_NULL(CURRENT.technique, CURRENT.type) != null
     RETURN NOT_NULL(CURRENT.technique, CURRENT.type)]),
-  datasets: COUNT_DISTINCT(FLATTEN(runs[*].read)),
-  featuresets: COUNT_DISTINCT(FLATTEN(runs[*].sets)),
+  datasets: LENGTH(read),
+  featuresets: LENGTH(sets),
   runs: LENGTH(runs),
   runs_by_status: MERGE(FOR x IN runs COLLECT status = x.status WITH COUNT INTO n RETURN {{[status]: n}}),
   deployments: LENGTH(deployments),
@@ -60,7 +65,7 @@ def summary(store: Store, project: str) -> Document:
     `unknown`); `last_run`: when the newest run was; `last_activity`: the newest run, registration or revision of a
     model or deployment. Times are UTC. Raises NotFound.
     """
-    text = _SUMMARY.format(known=named("Project", "owner"), runs=RUNS, at=AT, read=READ, deployed=DEPLOYED)
+    text = _SUMMARY.format(known=named("Project", "owner"), runs=RUNS_OF_ALL, at=AT, deployed=DEPLOYED)
     return dict(ask(store, text, bound("Project", "owner", project), Project=project))
 
 
@@ -172,15 +177,21 @@ _LIVE = """WITH project, models, run, modelparams, deployment, @@audit
 {known}
 LET removed = UNIQUE(FLATTEN((FOR a IN @@audit FILTER a.at > @at AND a.removed != null
   RETURN a.removed[* FILTER STARTS_WITH(CURRENT, "deployment/")])))
-LET ids = APPEND({ids}, removed)
-RETURN {{found: {{{found}}}, answer: (FOR id IN ids
-  LET later = FIRST(FOR a IN @@audit FILTER id IN a.touched[*] AND a.at > @at SORT a.at LIMIT 1 RETURN a)
+LET written = (FOR id IN APPEND({ids}, removed)
+  RETURN {{id, by: (FOR a IN @@audit FILTER id IN a.touched[*] RETURN a._key)}})
+LET told = MERGE(FOR a IN @@audit FILTER a._key IN UNIQUE(FLATTEN(written[*].by))
+  LET replaced = a.replaced[* FILTER STARTS_WITH(CURRENT._id, "deployment/")]
+  RETURN {{[a._key]: {{at: a.at, reason: a.reason, replaced}}}})
+RETURN {{found: {{{found}}}, answer: (FOR each IN written
+  LET id = each.id
+  LET writes = each.by[* RETURN told[CURRENT]]
+  LET later = FIRST(FOR a IN writes FILTER a.at > @at SORT a.at LIMIT 1 RETURN a)
   LET d = later == null ? DOCUMENT(id) : FIRST(later.replaced[* FILTER CURRENT._id == id])
   FILTER d != null AND d.created <= @at AND NOT_NULL(d.status, "active") == "active"
     AND (d.archived == null OR d.archived > @at)
     AND (@environment == null OR NOT_NULL(d.environment, "production") == @environment){only}
   LET m = FIRST(FOR x IN deployment_model FILTER x._from == id RETURN DOCUMENT(x._to))
-  LET since = FIRST(FOR a IN @@audit FILTER id IN a.touched[*] AND a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
+  LET since = FIRST(FOR a IN writes FILTER a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
   LET project_name = {project}
   SORT project_name, d.environment, d.tag
   RETURN {{

@@ -7,11 +7,11 @@ from arangopipe_ops.analytics.statements import (
     AT,
     METRICS,
     PARAMS,
-    PROJECTS,
     PROMOTED,
     READ,
     READERS,
     RUNS,
+    RUNS_OF_ALL,
     WITHIN,
     Goal,
     ask,
@@ -28,19 +28,17 @@ _MODELS = "FOR m IN models FILTER m.task == @task AND m.archived == null"
 
 _TECHNIQUES = """WITH project, models, run, devperf
 RETURN {{answer: ({models}
+  COLLECT technique = m.technique == null ? m.type : m.technique INTO ids = m._id
   LET runs = ({runs}
       LET metrics = {metrics}
-      RETURN {{id: r._id, run_id: r.run_id, at: {at}, value: {value}}})
-  LET projects = {projects}
-  COLLECT technique = m.technique == null ? m.type : m.technique INTO group = {{id: m._id, runs, projects}}
-  LET runs = UNIQUE(FLATTEN(group[*].runs))
+      RETURN {{run_id: r.run_id, at: {at}, value: {value}}})
   LET best = FIRST(FOR x IN runs FILTER x.value != null SORT x.value {order}, x.at DESC LIMIT 1 RETURN x)
   SORT LENGTH(runs) DESC, technique
   RETURN {{
     technique,
-    models: LENGTH(UNIQUE(group[*].id)),
+    models: LENGTH(ids),
     runs: LENGTH(runs),
-    projects: SORTED_UNIQUE(FLATTEN(group[*].projects)),
+    projects: SORTED_UNIQUE(FOR x IN project_models FILTER x._to IN ids RETURN DOCUMENT(x._from).name),
     last_run: MAX(runs[*].at),
     best: best.value,
     best_run: best.run_id
@@ -61,30 +59,30 @@ def techniques(store: Store, task: str, metric: str | None = None, goal: Goal = 
     value = value_of("metrics", metric, binds)
     metrics = "null" if metric is None else METRICS
     text = _TECHNIQUES.format(
-        models=_MODELS, runs=RUNS, at=AT, metrics=metrics, value=value, projects=PROJECTS, order=order_of(goal)
+        models=_MODELS, runs=RUNS_OF_ALL, at=AT, metrics=metrics, value=value, order=order_of(goal)
     )
     return list(ask(store, text, binds))
 
 
 _FEATURES = """WITH models, run, featuresets
-RETURN {{answer: ({models}
-  FOR used IN ({runs}
-      FOR x IN run_featuresets FILTER x._from == r._id
-        RETURN {{run: r._id, at: {at}, features: x._to}})
-  COLLECT features = used.features INTO group = {{model: m._id, run: used.run, at: used.at}}
+LET ids = ({models} RETURN m._id)
+LET made = ({runs}
+      RETURN r._id)
+RETURN {{answer: (FOR x IN run_featuresets FILTER x._from IN made
+  COLLECT features = x._to INTO by_runs = x._from
   LET f = DOCUMENT(features)
   FILTER f != null
   LET way = {way}
   FILTER way != null
-  COLLECT way_ = way INTO whole = {{name: f.name, id: f._id, group}}
-  LET uses = FLATTEN(whole[*].group)
-  SORT COUNT_DISTINCT(uses[*].run) DESC, way_
+  COLLECT way_ = way INTO uses = {{name: f.name, by_runs}}
+  LET runs = UNIQUE(FLATTEN(uses[*].by_runs))
+  SORT LENGTH(runs) DESC, way_
   RETURN {{
     {name}: way_,
-    featuresets: SORTED_UNIQUE(whole[*].name),
-    models: COUNT_DISTINCT(uses[*].model),
-    runs: COUNT_DISTINCT(uses[*].run),
-    last_run: MAX(uses[*].at)
+    featuresets: SORTED_UNIQUE(uses[*].name),
+    models: LENGTH(INTERSECTION(ids, (FOR x IN run_models FILTER x._to IN runs RETURN DISTINCT x._from))),
+    runs: LENGTH(runs),
+    last_run: MAX(FOR r IN run FILTER r._id IN runs RETURN {at})
   }})}}"""
 
 
@@ -97,9 +95,7 @@ def transformations(store: Store, task: str) -> list[Document]:
     newest run was, UTC.
     """
     way = "f.transformation == null ? f.generated_by : f.transformation"
-    return list(
-        ask(store, _FEATURES.format(models=_MODELS, runs=RUNS, at=AT, way=way, name="transformation"), {"task": task})
-    )
+    return list(ask(store, _ways("transformation", way), {"task": task}))
 
 
 def selections(store: Store, task: str) -> list[Document]:
@@ -109,32 +105,33 @@ def selections(store: Store, task: str) -> list[Document]:
     `selection`: as it was registered, any JSON; `featuresets`: the names of the feature sets; `models` and `runs`:
     how many used them; `last_run`: when the newest run was, UTC. Feature sets that tell no selection are left out.
     """
-    return list(
-        ask(
-            store,
-            _FEATURES.format(models=_MODELS, runs=RUNS, at=AT, way="f.selection", name="selection"),
-            {"task": task},
-        )
-    )
+    return list(ask(store, _ways("selection", "f.selection"), {"task": task}))
+
+
+def _ways(name: str, way: str) -> str:
+    return _FEATURES.format(models=_MODELS, runs=RUNS_OF_ALL, at=AT, way=way, name=name)
 
 
 _DATASETS = """WITH models, run, datasets
-LET rows = ({models}
-  FOR used IN ({runs}{within}
-      FOR id IN {read} RETURN {{id, run: r._id, at}})
-  COLLECT id = used.id INTO group = {{model: m.name, run: used.run, at: used.at}}
+LET rows = ({models}{runs}{within}
+      LET own = (FOR x IN run_datasets FILTER x._from == r._id RETURN x._to)
+      LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN x._to)
+  COLLECT read = own, read_sets = sets
+    AGGREGATE by_models = UNIQUE(m.name), by_runs = UNIQUE(r._id), first_run = MIN(at), last_run = MAX(at)
+  FOR used IN UNION_DISTINCT(read, (FOR y IN featureset_dataset FILTER y._from IN read_sets RETURN y._to))
+  COLLECT id = used INTO uses = {{by_models, by_runs, first_run, last_run}}
   LET data = DOCUMENT(id)
   FILTER data != null
-  LET runs = COUNT_DISTINCT(group[*].run)
+  LET runs = COUNT_DISTINCT(FLATTEN(uses[*].by_runs))
   SORT runs DESC, data.name, data.version
   RETURN {{
     dataset: data.name,
     version: data.version,
     uri: data.uri,
-    models: SORTED_UNIQUE(group[*].model),
+    models: SORTED_UNIQUE(FLATTEN(uses[*].by_models)),
     runs,
-    first_run: MIN(group[*].at),
-    last_run: MAX(group[*].at)
+    first_run: MIN(uses[*].first_run),
+    last_run: MAX(uses[*].last_run)
   }})
 RETURN {{answer: {{task: @task, since: @since, until: @until, datasets: COUNT_DISTINCT(rows[*].dataset),
   versions: LENGTH(rows), rows}}}}"""
@@ -150,46 +147,45 @@ def datasets_used(
     `dataset`, `version`, `uri`, the names of the `models`, the number of `runs`, and when the `first_run` and the
     `last_run` of the period were, UTC. A data set counts if a run read it or a feature set that is made from it.
     """
-    text = _DATASETS.format(models=_MODELS, runs=RUNS, within=WITHIN, read=READ)
+    text = _DATASETS.format(models=_MODELS, runs=RUNS, within=WITHIN)
     return dict(ask(store, text, {"task": task, **period(since, until)}))
 
 
 _INFLUENCE = """WITH models, run, datasets, deployment
 {known}
-LET used = ({used})
-RETURN {{found: {{{found}}}, answer: (FOR u IN used
-  COLLECT data_id = u.data, model_id = u.model INTO group = {{run: u.run, at: u.at}}
-  LET data = DOCUMENT(data_id)
-  LET m = DOCUMENT(model_id)
-  FILTER data != null AND m != null
-  LET runs = UNIQUE(group[*].run)
+RETURN {{found: {{{found}}}, answer: ({used}
+    AGGREGATE runs = UNIQUE(r._id), last_run = MAX({at})
+  LET read = DOCUMENT(data_id)
+  LET by = DOCUMENT(model_id)
+  FILTER read != null AND by != null
+  SORT LENGTH(runs) DESC, read.name, read.version, by.name, by.version
+  LIMIT @limit
   LET deployments = (FOR link IN deployment_model FILTER link._to == model_id
     LET d = DOCUMENT(link._from)
     LET promoted = {promoted}
     FILTER promoted == null OR promoted IN runs
     RETURN d)
-  SORT LENGTH(runs) DESC, data.name, data.version, m.name, m.version
-  LIMIT @limit
   RETURN {{
-    dataset: data.name,
-    dataset_version: data.version,
-    model: m.name,
-    model_version: m.version,
+    dataset: read.name,
+    dataset_version: read.version,
+    model: by.name,
+    model_version: by.version,
     runs: LENGTH(runs),
-    last_run: MAX(group[*].at),
+    last_run,
     deployments: LENGTH(deployments),
     active: SORTED(deployments[* FILTER CURRENT.status == "active" RETURN CURRENT.tag])
   }})}}"""
 
 _BY_DATASET = """FOR data IN {source}
-  FOR id IN {readers}
-    LET r = DOCUMENT(id)
-    FILTER r != null AND r.archived == null
+  LET readers = {readers}
+  FOR r IN run
+    FILTER r._id IN readers AND r.archived == null
     FOR link IN run_models FILTER link._to == r._id{only}
-    RETURN {{data: data._id, model: link._from, run: r._id, at: {at}}}"""
+  COLLECT data_id = data._id, model_id = link._from"""
 
 _BY_MODEL = """FOR m IN model{runs}
-      FOR data IN {read} RETURN {{data, model: m._id, run: r._id, at: {at}}}"""
+      FOR used IN {read}
+  COLLECT data_id = used, model_id = m._id"""
 
 
 def influence(store: Store, dataset: str | None = None, model: str | None = None, limit: int = 1000) -> list[Document]:
@@ -210,12 +206,12 @@ def influence(store: Store, dataset: str | None = None, model: str | None = None
             found.append(f"{kind}: LENGTH({kind.lower()}) > 0")
             binds |= bound(kind, kind.lower(), name)
     if dataset is None and model is not None:
-        used = _BY_MODEL.format(runs=RUNS, read=READ, at=AT)
+        used = _BY_MODEL.format(runs=RUNS, read=READ)
     else:
         only = "" if model is None else " FILTER link._from IN model[*]._id"
         source = "datasets" if dataset is None else "dataset"
-        used = _BY_DATASET.format(source=source, readers=READERS, only=only, at=AT)
-    text = _INFLUENCE.format(known=known, used=used, found=", ".join(found), promoted=PROMOTED)
+        used = _BY_DATASET.format(source=source, readers=READERS, only=only)
+    text = _INFLUENCE.format(known=known, used=used, at=AT, found=", ".join(found), promoted=PROMOTED)
     return list(ask(store, text, binds, Dataset=dataset, Model=model))
 
 

@@ -16,7 +16,7 @@ from .errors import ArangoError, Undefined
 from .functions import FUNCTIONS, Function
 from .functions.arrays import flatten
 from .functions.signature import integer
-from .operators import OPERATORS, QUANTIFIERS, UNARY
+from .operators import ARITHMETIC, OPERATORS, QUANTIFIERS, UNARY
 from .tree import (
     Array,
     Attribute,
@@ -65,6 +65,8 @@ class Scope(Protocol):
     def collection_name(self, name: str) -> str: ...
 
     def check_read(self, function: str) -> None: ...
+
+    def warn(self, num: int, *details: object) -> None: ...
 
 
 def compile_expression(node: Expr, scope: Scope) -> Eval:
@@ -213,11 +215,23 @@ def _binary(node: Binary, scope: Scope) -> Eval:
         first = first.left
     value = compile_expression(first, scope)
     for each in reversed(chain):
-        if each.operator in NULL_TESTS and isinstance(each.right, Literal) and each.right.value is None:
-            value = NULL_TESTS[each.operator](value)
+        first = _calculated(each, first, scope)
+        if isinstance(first, Literal):
+            value = compile_expression(first, scope)
         else:
-            value = _combined(each.operator, value, compile_expression(each.right, scope))
+            value = _combined(each.operator, value, each.right, scope)
     return value
+
+
+def _calculated(node: Binary, left: Expr, scope: Scope) -> Expr:
+    """Arithmetic of constants as its result, with a warning in each run if it has none; anything else as it is."""
+    if not (node.operator in ARITHMETIC and isinstance(left, Literal) and isinstance(node.right, Literal)):
+        return node
+    try:
+        return Literal(OPERATORS[node.operator](left.value, node.right.value))
+    except Undefined as undefined:
+        scope.warn(undefined.num, *undefined.details)
+        return Literal(None)
 
 
 NULL_TESTS: dict[str, Callable[[Eval], Eval]] = {
@@ -227,7 +241,10 @@ NULL_TESTS: dict[str, Callable[[Eval], Eval]] = {
 """By far the most frequent comparisons, with a null on the right."""
 
 
-def _combined(operator: str, left: Eval, right: Eval) -> Eval:
+def _combined(operator: str, left: Eval, node: Expr, scope: Scope) -> Eval:
+    if operator in NULL_TESTS and isinstance(node, Literal) and node.value is None:
+        return NULL_TESTS[operator](left)
+    right = compile_expression(node, scope)
     if operator in SHORT_CIRCUITS:
         return SHORT_CIRCUITS[operator](left, right)
     operate = OPERATORS[operator]

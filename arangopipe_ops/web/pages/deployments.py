@@ -9,7 +9,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.responses import Response
 
-from arangopipe_ops.analytics import Policy, best_run, select_model, serving
+from arangopipe_ops.analytics import Policy, select_model, serving
 from arangopipe_ops.analytics.coverage import Hole, covered, holes
 from arangopipe_ops.analytics.deployments import standing, standings
 from arangopipe_ops.model import Document, moment, sure_key
@@ -17,6 +17,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
 from arangopipe_ops.web.pages.rendering import address_of, done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
+from arangopipe_ops.web.pages.waiting import patient
 
 STATUSES = ("active", "scheduled", "archived")
 PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
@@ -210,26 +211,24 @@ class Rule(BaseModel):
 
 
 @routes.get("/deployments/{key}/promotion")
+@patient
 def promotion(
     request: Request, store: CallersStore, rights: CallersRights, key: str, asked: Annotated[Rule, Query()]
 ) -> Response:
     """Show what a policy would select, by which figures, and the form that makes this deployment the active one."""
     found = standing(store, f"deployment/{key}", PERIODS)
     policy = asked.policy(found)
-    selection, candidates = None, []
+    selection, candidate = None, None
     if policy is not None and found["project"] is not None:
-        selection = select_model(store, found["project"], policy)
-        candidates = best_run(
-            store, policy.metric, policy.goal, project=found["project"], task=policy.task, limit=CANDIDATES
-        )
-    chosen = selection and selection["candidate"] and selection["candidate"]["run"]
+        selection = select_model(store, found["project"], policy, runners_up=CANDIDATES - 1)
+        candidate = selection["candidate"]
     facts = {
         "found": found,
         "policy": policy,
         "selection": selection,
-        "candidates": candidates,
-        "chosen": chosen,
-        "agrees": chosen is not None and found["run"] is not None and found["run"]["_id"] == chosen,
+        "candidates": [candidate, *selection["runners_up"]] if selection and candidate else [],
+        "chosen": candidate and candidate["run"],
+        "agrees": bool(candidate and found["run"] and found["run"]["_id"] == candidate["run"]),
         "may": rights,
     }
     return render(request, "promotion.html", facts)
