@@ -3,14 +3,15 @@
     python benchmarks/pages.py [--nodes 1000000] [--folder /dev/shm] [--keep graph.db]
 
 The graph is made at first, which takes minutes: a project with a third of the runs and data sets that 20,000 of them
-read, 300 projects that share the rest, deployments that were served every hour for a year. Then each page of the
-application is asked for at the addresses of `tests/web_addresses.py`. The figures to read are the median, which should
-be below 300 ms, the requests to the database, below 10, and the bytes of the first page, below 500,000. On a machine
-that does other things as well, read the processor's time instead of the clock's. With `--keep` the file is made once
-and used again.
+read, 300 projects that share the rest, deployments that were served every hour for a year; runs are ranked by accuracy.
+Then each page of the application is asked for at the addresses of `tests/web_addresses.py`, as a browser does. The
+figures to read are the median until something is seen, which should be below 300 ms, and until all is there, which is
+more where the page says first that it is being made; the requests to the database, below 10; and the bytes of the first
+page, below 500,000. With `--keep` the file is made once and used again.
 """
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
@@ -18,13 +19,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.testclient import TestClient
-from timing import median
 
 from arangopipe_ops import Store, connect, stages
-from arangopipe_ops.admin import provision
+from arangopipe_ops.admin import provision, rank
 from arangopipe_ops.model import AUDIT, Node, Stage, digest, edge_key, moment
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app
@@ -34,6 +34,7 @@ from conftest import Requests
 from web_addresses import addresses
 
 CALLS, TOKEN = 7, "benchmark"
+ACCEPTED, PATIENCE_MS = 202, 5_000
 MOST_MS, MOST_REQUESTS, MOST_BYTES = 300, 10, 500_000
 PROJECTS, MODELS, FAN, BATCH = 300, 5, 20_000, 5_000
 END, SPAN = datetime(2026, 11, 1, tzinfo=UTC), timedelta(days=730)
@@ -61,6 +62,7 @@ def main() -> None:
 def fill(url: str, nodes: int) -> None:
     store = Store(connect(url))
     provision(store.db)
+    rank(store.db, "accuracy")
     started = time.perf_counter()
     written = 0
     for rows in batches(graph(nodes)):
@@ -191,25 +193,58 @@ def id_of(stage: Stage) -> str:
 def report(url: str, only: str) -> None:
     app = create_app(FileAccess(url, token=TOKEN))
     store = app.state.access.store(TOKEN)
-    client = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
-    client.get(f"/sign-in?ticket={app.state.access.ticket}")
-    requests, slow = Requests(store.db), []
-    print(
-        f"{sum(counted(store).values()):,} nodes\n\n{'median ms':>10}{'cpu ms':>10}{'requests':>10}{'bytes':>12}  page"
-    )
-    for address in addresses(app, ids(store)):
-        if only in address:
-            requests.sent.clear()
-            answer = client.get(address)
-            sent, weight = len(requests), len(answer.content)
-            busy = time.process_time()
-            taken = median(lambda: client.get(address), CALLS)  # noqa: B023
-            busy = (time.process_time() - busy) / (CALLS + 1) * 1000
-            fine = answer.status_code < 400 and taken < MOST_MS and sent < MOST_REQUESTS
-            mark = "" if fine else f"  {answer.status_code} !"
-            print(f"{taken:>10.1f}{busy:>10.1f}{sent:>10}{weight:>12,}  {address}{mark}")
-            slow += [] if fine else [address]
-    print(f"\n{len(slow)} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
+    with TestClient(
+        app, follow_redirects=False, raise_server_exceptions=False, headers={"Accept": "text/html,*/*;q=0.8"}
+    ) as client:
+        client.get(f"/sign-in?ticket={app.state.access.ticket}")
+        requests = Requests(store.db)
+        print(f"{sum(counted(store).values()):,} nodes")
+        print(f"\n{'median ms':>10}{'whole ms':>10}{'requests':>10}{'bytes':>12}  page")
+        visits = [visit(client, requests, each) for each in addresses(app, ids(store)) if only in each]
+    print(f"\n{sum(each.waits for each in visits)} say first that they are being made")
+    slow = sum(not each.fine for each in visits)
+    print(f"{slow} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
+
+
+class Visit(NamedTuple):
+    """What an address costs: until something is seen, and until all is there."""
+
+    first: float
+    whole: float
+    requests: int
+    bytes: int
+    status: int
+
+    @property
+    def waits(self) -> bool:
+        return self.whole > self.first
+
+    @property
+    def fine(self) -> bool:
+        return self.status < 400 and self.first < MOST_MS and self.requests < MOST_REQUESTS
+
+
+def visit(client: TestClient, requests: Requests, address: str) -> Visit:
+    """Go to an address several times as a browser does, and print the medians; the first time does not count."""
+    looked = [look(client, requests, address)]
+    looked += [look(client, requests, address) for _ in range(CALLS if looked[0].whole < PATIENCE_MS else 1)]
+    first, whole = (statistics.median(times) for times in zip(*(each[:2] for each in looked[1:]), strict=True))
+    found = looked[0]._replace(first=first, whole=whole)
+    mark = "" if found.fine else f"  {found.status} !"
+    print(f"{first:>10.1f}{whole:>10.1f}{found.requests:>10}{found.bytes:>12,}  {address}{mark}", flush=True)
+    return found
+
+
+def look(client: TestClient, requests: Requests, address: str) -> Visit:
+    """Go to an address, and while it says that it is being made, look again."""
+    requests.sent.clear()
+    started = time.perf_counter()
+    answer = client.get(address)
+    first = whole = (time.perf_counter() - started) * 1000
+    while answer.status_code == ACCEPTED:
+        answer = client.get(address)
+        whole = (time.perf_counter() - started) * 1000
+    return Visit(first, whole, len(requests), len(answer.content), answer.status_code)
 
 
 def counted(store: Store) -> dict[str, int]:
@@ -217,7 +252,7 @@ def counted(store: Store) -> dict[str, int]:
 
 
 def ids(store: Store) -> dict[str, str]:
-    """Return the nodes that are asked for: those of the big project, which most hangs on."""
+    """Return the nodes and the task that are asked for: those of the big project, which most hangs on."""
     named = {
         "project": ("Project", "project 0"),
         "dataset": ("Dataset", "project 0 data 0"),
@@ -226,7 +261,7 @@ def ids(store: Store) -> dict[str, str]:
         "run": ("Run", "project 0 run 0"),
         "deployment": ("Deployment", "project 0 v1"),
     }
-    return {name: store.get(node, kind)["_id"] for name, (kind, node) in named.items()}
+    return {**{name: store.get(node, kind)["_id"] for name, (kind, node) in named.items()}, "task": "task 0"}
 
 
 if __name__ == "__main__":

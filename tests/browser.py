@@ -80,16 +80,26 @@ class Visit:
 
     def enter(self, **credentials: str) -> "Visit":
         """Sign in, with the token of the file or what the form of a server asks for."""
-        self.page.goto("/sign-in")
+        self.go("/sign-in")
         for label, value in (credentials or {"Token": TOKEN}).items():
             self.page.get_by_label(label.replace("_", " ")).fill(value)
         self.click(self.page.get_by_role("button", name="Sign in"))
         return self
 
+    def go(self, address: str) -> None:
+        """Go to an address, and wait until its page is there, which may say first that it is being made."""
+        self.page.goto(address)
+        self._settle()
+
     def click(self, target: Any) -> None:
         """Click at what leads to another page, and wait until that is there."""
         with self.page.expect_navigation():
             target.click()
+        self._settle()
+
+    def _settle(self) -> None:
+        self.page.locator(".waiting").wait_for(state="detached")
+        self.page.wait_for_load_state()
 
     def close(self) -> None:
         """End the visit. Fails if anything was wrong in it."""

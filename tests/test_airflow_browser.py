@@ -81,6 +81,8 @@ class Guest(Visit):
         """Return what stands in the frame of our pages, once that is there."""
         frame = self.page.frame_locator("iframe")
         frame.get_by_role("navigation", name="Main").wait_for()
+        frame.locator(".waiting").wait_for(state="detached")
+        frame.get_by_role("navigation", name="Main").wait_for()
         return frame
 
 

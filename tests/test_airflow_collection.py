@@ -18,7 +18,7 @@ from conftest import dump
 from arangopipe_ops import stages
 from arangopipe_ops.airflow import compat
 from arangopipe_ops.airflow.operators import CollectServingPerfOperator
-from arangopipe_ops.errors import Invalid
+from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.model import moment
 from arangopipe_ops.serving import Period, Row
 
@@ -448,10 +448,17 @@ def late(periods: Sequence[Period], deployments: Sequence[str], arrives: int) ->
             yield from (Row(tag, period, {"accuracy": 0.5}) for period in periods)
 
 
-def hour_until(until: datetime, *, arrives: int = 1, **arguments: Any) -> Any:
+def refused(periods: Sequence[Period], deployments: Sequence[str], arrives: int) -> Iterator[Row]:
+    """A source that knows nobody."""
+    ASKED.append(list(deployments))
+    raise Unauthorized("the password is wrong")
+
+
+def hour_until(until: datetime, *, arrives: int = 1, source: Any = late, **arguments: Any) -> Any:
     """A DAG run about the hour until then."""
     ASKED.clear()
-    source = {"type": "python", "name": "late", "call": f"{late.__module__}:late", "arrives": arrives}
+    name = source.__name__
+    source = {"type": "python", "name": name, "call": f"{late.__module__}:{name}", "arrives": arrives}
     with daily() as built:
         CollectServingPerfOperator(
             task_id="collect",
@@ -489,12 +496,31 @@ def test_patience_has_an_end(wine: Any, capsys: pytest.CaptureFixture[str]) -> N
     assert "wine-2 by late in 1 periods" in capsys.readouterr().out
 
 
+def test_patience_is_for_what_waiting_cures(wine: Any) -> None:
+    """Credentials that are refused are refused later too: the task fails at once."""
+    dag_run = hour_until(datetime.now(UTC), source=refused, patience=timedelta(seconds=5))
+    assert states(dag_run) == {"collect": "failed"}
+    assert len(ASKED) == 1
+    [fault] = returned(dag_run, "collect")["faults"]
+    assert (fault["message"], fault["lasting"]) == ("the password is wrong", True)
+
+
+def test_a_worker_is_not_held_for_days(wine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Periods that end far in the future are refused, with their end and the cure."""
+    until = datetime(2126, 5, 3, tzinfo=UTC)
+    assert states(hour_until(until, patience=timedelta(minutes=10))) == {"collect": "failed"}
+    said = capsys.readouterr().out
+    assert "2126-05-02 23:00:00+00:00 to 2126-05-03 00:00:00+00:00 has not ended" in said
+    assert "at most 0:10:00; the triggerer waits with deferrable=True" in said
+    assert ASKED == []
+
+
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_period_that_has_not_ended_is_waited_for(wine: Any, deferrable: bool) -> None:
     """Nothing is read before it ended and the delay is over."""
     until = datetime.now(UTC) + timedelta(seconds=1)
     delay = timedelta(seconds=3)
-    dag_run = hour_until(until, delay=delay, deferrable=deferrable)
+    dag_run = hour_until(until, delay=delay, patience=timedelta(minutes=1), deferrable=deferrable)
     assert states(dag_run) == {"collect": "success"}
     assert len(ASKED) == 1
     assert min(node["created"] for node in wine.search("ServingPerf")["nodes"]) >= moment(until + delay, "due")

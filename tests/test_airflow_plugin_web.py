@@ -235,6 +235,18 @@ def test_statements_are_for_those_who_may_edit_the_connection(server: Server, fl
     assert (told["op"].status_code, "bottles</td>" in told["op"].text) == (200, True)
 
 
+@pytest.mark.parametrize("page", ["/", "/search", "/nodes/models/none"])
+def test_the_console_is_offered_to_those_who_may_use_it(server: Server, flow: Flow, page: str) -> None:
+    """Who may not run statements finds no way to a page that is refused; all others are there for both."""
+    led = {role: _navigation(server.get(f"/arangopipe{page}", role).text) for role in ("viewer", "user", "op")}
+    assert led["viewer"] == led["user"] == [path for path in led["op"] if path != "/arangopipe/query"]
+    assert "/arangopipe/query" in led["op"]
+
+
+def _navigation(page: str) -> list[str]:
+    return re.findall(r'href="([^"]+)"', page[page.index('<nav aria-label="Main">') : page.index("</nav>")])
+
+
 # what a browser is told
 
 

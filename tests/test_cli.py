@@ -120,6 +120,25 @@ def test_search_page_by_page(registered: Any) -> None:
     assert "Project" in out
 
 
+def test_search_by_the_beginning_of_a_name(registered: Any) -> None:
+    """A name is found in every kind by how it begins; facts of runs and deployments can be left out."""
+    assert "forest" in registered("search", "--name", "for")[1]
+    assert registered("search", "--name", "orest")[2] == "0 of 0\n"
+    assert registered("search", "--no-facts")[2] == "6 of 6\n"
+
+
+def test_a_search_with_an_end(registered: Any) -> None:
+    """Only so many of each kind are looked at; what leads to the others is said on standard error."""
+    registered("register", "dataset", "--name", "more", "--set", "rows=178")
+    _, out, err = registered("search", "Dataset", "-w", "rows=178", "--within", "1")
+    found = re.fullmatch(r"1 of 1\nnot looked at: Dataset --until (\S+)\n", err)
+    assert ("more" in out, " data " in out) == (True, False)
+    assert found is not None
+    assert " data " in registered("search", "Dataset", "-w", "rows=178", "--within", "1", "--until", found[1])[1]
+    counted = registered("search", "Dataset", "--since", "2026-01-01", "--within", "1", "--limit", "1")[2]
+    assert counted.startswith("1 of more than 1\nmore: --cursor")
+
+
 def test_a_search_shows_what_matters(registered: Any) -> None:
     """One kind has its own columns, several kinds one that sums up; the `_id` to go on with stands last."""
     header, _, row = registered("search", "Model")[1].splitlines()
@@ -210,6 +229,19 @@ def test_doctor_finds_and_repair_cures(registered: Any, url: str) -> None:
     assert registered("doctor")[0] == 0
 
 
+def test_an_index_that_is_missing_is_named_with_its_cure(registered: Any, url: str) -> None:
+    """Doctor names an index that provisioning would make, and the command that makes it, which does."""
+    runs = connect(url).collection("run")
+    indexes: Any = runs.indexes()
+    runs.delete_index(next(index["id"] for index in indexes if index["fields"] == ["created", "_key"]))
+    code, out, _ = registered("doctor", "--no-scan")
+    found = re.search(r"missing-index: run \(created, _key\).*in a shell: arangopipe (.*)\.", out)
+    assert code == 1
+    assert found is not None
+    assert registered(*found[1].split())[0] == 0
+    assert registered("doctor")[2] == "healthy\n"
+
+
 def test_types_of_ones_own(registered: Any) -> None:
     """A node and an edge type are added, used by the same commands as the others, and withdrawn."""
     node = {"kind": "Experiment", "collection": "experiments", "identity": ["name"]}
@@ -223,6 +255,14 @@ def test_types_of_ones_own(registered: Any) -> None:
     code, _, err = registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment")
     assert (code, "documents" in err) == (4, True)
     assert registered("withdraw", "--edge", "experiment_runs", "--node", "Experiment", "--force")[1] == "withdrawn\n"
+
+
+def test_ranking(registered: Any) -> None:
+    """Metrics that runs are ranked by are added, shown and taken away."""
+    assert registered("rank")[1] == "by no metric yet\n"
+    assert registered("rank", "accuracy", "f1")[1] == "accuracy\nf1\n"
+    assert registered("rank", "--off", "f1")[1] == "accuracy\n"
+    assert "'a.b' is not the name" in registered("rank", "a.b")[2]
 
 
 def test_retention(registered: Any) -> None:
@@ -333,6 +373,30 @@ def test_replay_writes_what_waits(run: Any, url: str, tmp_path: Path) -> None:
     assert run("replay", str(folder))[:2] == (0, "1 written, 0 refused, 0 torn\n")
     assert run("show", "wine", "--kind", "Project")[0] == 0
     assert "is not a folder" in run("replay", str(tmp_path / "nowhere"))[2]
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (("register", "project", "--name", "beer"), "Project"),
+        (("log-run", "--run-id", "beer", "--model", "forest"), "Run"),
+        (("register", "node", "Dataset", "--set", "name=beer"), "Dataset"),
+        (("register", "edge", "project_models", "wine", "forest"), None),
+    ],
+)
+def test_what_cannot_be_written_waits(
+    registered: Any, tmp_path: Path, write: tuple[str, ...], kind: str | None
+) -> None:
+    """With a spool a command ends well while the database is away; the next that finds it back writes what waits."""
+    spool = ("--spool", str(tmp_path / "spool"))
+    away = f"http://root:x@127.0.0.1:{free_port()}/_system"
+    code, out, _ = registered(*write, *spool, url=away)
+    assert (code, '"name": "beer"' in out) == (0, kind is not None)
+    assert registered(*write, url=away)[0] == 6
+    assert registered("register", "project", "--name", "wine", *spool)[0] == 0
+    assert registered("replay", spool[1])[1] == "0 written, 0 refused, 0 torn\n"
+    if kind is not None:
+        assert registered("show", "beer", "--kind", kind)[0] == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

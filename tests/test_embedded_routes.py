@@ -134,6 +134,26 @@ def test_explaining_tells_warnings(file: Database) -> None:
     assert failed["errorNum"] == explained["warnings"][0]["code"]
 
 
+@pytest.mark.parametrize(
+    ("query", "result", "warnings"),
+    [
+        ("RETURN 1 / 0", [None], [1562]),
+        ("FOR i IN 1..3 RETURN 7 - 5 % 0", [7, 7, 7], [1562]),
+        ("RETURN 1 + 2 * 3 - 4", [3], []),
+        ("FOR i IN 0..1 RETURN 1 / i", [None, 1], []),
+    ],
+)
+def test_arithmetic_of_constants_is_done_once(
+    file: Database, query: str, result: list[Any], warnings: list[int]
+) -> None:
+    """What it warns about is known when a statement is explained, and told once by a run, as a server does."""
+    answers = [file.handle("post", f"/_api/{route}", body={"query": query}).body for route in ("explain", "cursor")]
+    explained, ran = answers
+    assert [each["code"] for each in explained["warnings"]] == warnings
+    assert ran["result"] == result
+    assert [each["code"] for each in ran["extra"]["warnings"]] == (warnings or [1562] * ("/ i" in query))
+
+
 def _texts(database: Database, path: str, body: str, **params: str) -> tuple[int, dict[str, Any]]:
     response = database.handle("post", path, params, {}, body)
     return response.status, response.body

@@ -129,6 +129,9 @@ def cut_off(text: str, declared: bool) -> Iterator[str]:
             with connection:
                 if connection.recv(65536):
                     connection.sendall(f"HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n{text}".encode())
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):  # a body that nobody reads would make the end a reset
+                        pass
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -270,6 +273,64 @@ def raising(*_: Any) -> Any:
 def test_a_function_that_tells_nothing(graph: Store, call: Any, says: str) -> None:
     """What a function raises, and what is no row or no number, are faults, and no figure."""
     assert says in failing(graph, "python", {"call": call})[0]
+
+
+# --- what waiting cures
+
+
+def lasting(store: Store, type_: str, options: Options) -> set[bool]:
+    """Whether the faults of a source that fails are lasting."""
+    return {fault["lasting"] for fault in collect(store, DAYS, [Source(type_, "", options)])["faults"]}
+
+
+@pytest.mark.parametrize("asking", ASKING)
+@pytest.mark.parametrize(
+    ("answer", "lasts"),
+    [((400, ""), True), ((401, ""), True), ((403, ""), True), ((404, ""), False), ((503, ""), False),
+     ((200, "<html>"), False)],
+)  # fmt: skip
+def test_what_a_server_refuses_lasts(graph: Store, asking: str, answer: Answer, lasts: bool) -> None:
+    """A request and credentials that are refused are so later too; what is not there yet, or out of order, may come."""
+    type_, options = ASKING[asking]
+    with answering(lambda _: answer) as server:
+        assert lasting(graph, type_, options(server.url)) == {lasts}
+
+
+@pytest.mark.parametrize(
+    ("options", "lasts"),
+    [
+        ({"query": "SELECT x FROM none"}, True),
+        ({"query": "SELECT"}, True),
+        ({"query": "SELECT 1 AS x"}, True),
+        ({"url": "sqlite:////none/none.db", "query": "SELECT 1"}, False),
+        ({"query": ENDLESS, "timeout": 0.1}, False),
+    ],
+)
+def test_a_query_that_is_refused_lasts(graph: Store, tmp_path: Path, options: Options, lasts: bool) -> None:
+    """A missing table or column and a wrong query are so later too; a data base may come back."""
+    assert lasting(graph, "sql", {"url": f"sqlite:///{tmp_path}/x.db", **options}) == {lasts}
+
+
+def test_a_file_may_come_and_its_format_does_not(graph: Store, tmp_path: Path) -> None:
+    """A file that is not there, or not whole, may be later; a format that nobody reads is none."""
+    (tmp_path / "half.csv").write_text(csv("1,2"))
+    found = {name: lasting(graph, "files", {"path": f"{tmp_path}/{name}"}) for name in ("x.csv", "half.csv", "x.doc")}
+    assert found == {"x.csv": {False}, "half.csv": {False}, "x.doc": {True}}
+
+
+def test_what_a_function_raises_may_pass(graph: Store) -> None:
+    """What is not known to last may pass; arguments that a source does not take are wrong later too."""
+    assert lasting(graph, "python", {"call": raising}) == {False}
+    assert lasting(graph, "python", {"call": healthy, "colour": "red"}) == {True}
+
+
+def test_what_is_not_asked_again_lasts_as_its_failures(graph: Store, monkeypatch: Any) -> None:
+    """A source that was left alone for a lasting fault is not worth waiting for either."""
+    monkeypatch.setattr("arangopipe_ops.serving.collection.CELLS", 1)
+    month = list(periods("2026-01-01", "2026-02-01", "1d"))
+    for options, lasts in (({"call": healthy, "colour": "red"}, True), ({"call": raising}, False)):
+        report = collect(graph, month, [Source("python", "", options)])
+        assert [fault["lasting"] for fault in report["faults"]] == [lasts] * 2
 
 
 # --- how long it may take

@@ -165,8 +165,8 @@ def test_two_series_for_a_deployment_are_no_figure() -> None:
     with answering(lambda _: (200, body)) as server:
         found = asked(server)
     assert found == [
-        Fault("x: 2 series for one deployment; sum or choose", "wine"),
-        Fault("x: a series of the answer has no label deployment"),
+        Fault("x: 2 series for one deployment; sum or choose", "wine", lasting=True),
+        Fault("x: a series of the answer has no label deployment", lasting=True),
         Row("iris", NIGHT[0], {"x": 1.0}, []),
     ]
 

@@ -148,6 +148,7 @@ def test_a_failing_source_loses_nothing_of_the_others(store: Store, tags: list[s
             "period_start": "2026-01-01T00:00:00.000Z",
             "period_end": "2026-01-03T00:00:00.000Z",
             "periods": 2,
+            "lasting": False,
         }
     ]
 

@@ -1,6 +1,7 @@
 """Lineage with an end: of large fans some, the rest counted; what depends on a node; neighbours page by page."""
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,16 @@ def test_a_large_fan_is_cut_and_counted(wine: Store) -> None:
     assert names(found, "Featureset") == ["scaled"]
     assert cut(found) == [("run_datasets", False, RUNS - 5, True)]
     assert wine.lineage("raw", kind="Dataset", fan=RUNS)["cut"] == []
+
+
+def test_of_a_models_runs_the_newest_are_followed(wine: Store) -> None:
+    """Where an index holds the newest edges first, as those of a model's runs, what was written last is there."""
+    for run_id in ("newest but one", "newest"):
+        time.sleep(0.002)  # the order is that of milliseconds
+        wine.write(stages.log_run(run_id, model="m", dataset="raw"))
+    for fan, expected in ((1, ["newest"]), (2, ["newest", "newest but one"])):
+        found = wine.lineage("m", kind="Model", fan=fan, direction="downstream", depth=1)
+        assert names(found, "Run") == expected
 
 
 def test_a_node_that_is_cut_here_and_met_there_is_not_counted(wine: Store) -> None:

@@ -189,6 +189,19 @@ def test_a_type_that_cannot_be(ann: Browser, fields: dict[str, str], says: str) 
     assert admin.extension(db_of(ann)) == before
 
 
+def test_runs_are_ranked_by_a_metric(ann: Browser) -> None:
+    """A metric is added, shown, and taken away; one that cannot be is refused with the reason."""
+    assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    form = {"page": "/admin/types", "metric": "f1"}
+    assert told(ann, ann.post("/admin/types/ranking", **form)) == "Runs are ranked by f1."
+    page = ann.get("/admin/types")
+    assert "Runs are ranked by f1." in page
+    assert "Withdraw DevPerf" not in page
+    assert told(ann, ann.post("/admin/types/ranking", off="yes", **form)) == "Runs are not ranked by f1 any more."
+    assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    assert ann.post("/admin/types/ranking", page="/admin/types", metric="a.b").status_code == 422
+
+
 # retention
 
 
@@ -261,7 +274,9 @@ def as_user(database: Database, name: str, password: str) -> Any:
 
 def test_a_file_has_no_users(ann: Browser) -> None:
     """On a file the page says so, and its forms are refused."""
-    assert "A file has no users" in ann.get("/admin/users")
+    for page in ("/admin", "/admin/users"):
+        assert "A file has no users" in ann.get(page)
+        assert "<code>arangopipe serve-db --file …</code>" in ann.get(page)
     for path in ("users", "users/role", "users/password", "users/removal"):
         fields = {"name": "x", "password": "x", "role": "reader", "sure": "yes"}
         assert ann.post(f"/admin/{path}", page="/admin", **fields).status_code == 403

@@ -495,7 +495,7 @@ def test_no_page_is_forgotten(paths: dict[str, str]) -> None:
 def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str) -> None:
     """axe knows nothing that is in the way of who sees or uses a page otherwise, light or dark; it fits in a hand."""
     page = shown.page
-    page.goto(paths[name])
+    shown.go(paths[name])
     page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -508,7 +508,7 @@ def test_a_page_is_for_everybody(shown: Visit, paths: dict[str, str], name: str)
 def test_every_question_is_for_everybody(ann: Visit) -> None:
     """The form of each question can be filled in by everybody."""
     for name in QUESTIONS:
-        ann.page.goto(f"/ask/{name}")
+        ann.go(f"/ask/{name}")
         assert ann.barriers() == [], name
 
 
@@ -527,7 +527,7 @@ def test_the_first_page_is_light(browser: Any, site: Site, kept: Any) -> None:
 def test_the_documentation_shows_each_page(shown: Visit, paths: dict[str, str], name: str, tmp_path: Path) -> None:
     """Each page has its picture in docs/web.md; `make pictures` takes them anew."""
     shown.page.set_viewport_size(PICTURE)
-    shown.page.goto(paths[name])
+    shown.go(paths[name])
     picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / f"{name}.webp"
     picture.write_bytes(shown.picture())
     assert 5_000 < picture.stat().st_size < 80_000

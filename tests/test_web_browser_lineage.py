@@ -29,7 +29,7 @@ def ann(browser: Any, site: Site) -> Iterator[Visit]:
     """Somebody who looks at the lineage of a project with a large fan."""
     visit = Visit(browser, site.address).enter()
     path = f"/nodes/{Store(connect(site.url)).get('wine', 'Project')['_id']}/lineage"
-    visit.page.goto(path)
+    visit.go(path)
     yield visit
     visit.close()
 
@@ -142,7 +142,7 @@ def test_hundreds_of_boxes_stay_usable(ann: Visit) -> None:
 def test_without_scripts_the_page_is_whole(browser: Any, site: Site) -> None:
     """Without scripts there is the picture with its links, and the list expands nodes; nothing shown is dead."""
     visit = Visit(browser, site.address, java_script_enabled=False).enter()
-    visit.page.goto(f"/nodes/{Store(connect(site.url)).get('wine', 'Project')['_id']}/lineage")
+    visit.go(f"/nodes/{Store(connect(site.url)).get('wine', 'Project')['_id']}/lineage")
     assert not visit.page.get_by_role("button", name="Larger").is_visible()
     assert not visit.page.locator("#details").is_visible()
     visit.page.get_by_text("As a list").click()

@@ -4,6 +4,7 @@ A page that is not in `ADDRESSES` is an error there, so that no page is left out
 """
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 from fastapi import FastAPI
 
@@ -56,30 +57,47 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "/runs.json": ("/runs.json?model={model}",),
     "/runs/compare": ("/runs/compare", "/runs/compare?run={run}"),
     "/ask": ("/ask",),
-    "/ask/{name}": ("/ask/live", "/ask/best-run"),
+    "/ask/{name}": (
+        "/ask/live",
+        "/ask/best-run",
+        "/ask/attribute-gain?attribute=amount&dataset={dataset}&metric=accuracy&ask=yes",
+        "/ask/best-run?metric=accuracy&project={project}&limit=10&ask=yes",
+        "/ask/datasets-used?task={task}&ask=yes",
+        "/ask/influence?dataset={dataset}&ask=yes",
+        "/ask/live?at=2026-10-31&ask=yes",
+        "/ask/model-at?model={model}&at=2026-10-31&ask=yes",
+        "/ask/selections?task={task}&ask=yes",
+        "/ask/serving?metric=accuracy&ask=yes",
+        "/ask/serving-drift?metric=accuracy&ask=yes",
+        "/ask/summary?project={project}&ask=yes",
+        "/ask/techniques?task={task}&metric=accuracy&ask=yes",
+        "/ask/transformations?task={task}&ask=yes",
+    ),
     "/ask/{name}.{ending}": ("/ask/live.csv?at=2026-01-01",),
     "/query": ("/query",),
     "/admin": ("/admin",),
     "/admin/nodes": ("/admin/nodes", "/admin/nodes?kind=Run"),
     "/admin/types": ("/admin/types",),
-    "/admin/retention": ("/admin/retention",),
-    "/admin/doctor": ("/admin/doctor",),
+    "/admin/retention": ("/admin/retention", "/admin/retention?days=30"),
+    "/admin/doctor": ("/admin/doctor", "/admin/doctor?look=structure", "/admin/doctor?look=all"),
     "/admin/users": ("/admin/users",),
     "/admin/users/user": ("/admin/users/user?name=root",),
 }
-"""Paths of pages, each with addresses of it; in braces is the `_id` of a node."""
+"""Paths of pages, each with addresses of it; in braces is the `_id` of a node, or a task."""
 
 KINDS = ("Project", "Dataset", "Featureset", "Model", "Run", "ModelParams", "DevPerf", "Deployment", "ServingPerf")
 
 
 def ids_of(store: Store) -> dict[str, str]:
-    """Return the newest node of each kind."""
-    return {kind.lower(): store.search(kind, limit=1)["nodes"][0]["_id"] for kind in KINDS}
+    """Return the newest node of each kind, and the task of that model."""
+    newest = {kind.lower(): store.search(kind, limit=1)["nodes"][0] for kind in KINDS}
+    return {**{name: node["_id"] for name, node in newest.items()}, "task": newest["model"]["task"]}
 
 
 def addresses(app: FastAPI, ids: Mapping[str, str]) -> Iterator[str]:
     """Yield addresses of every page that the application has, with these nodes. Raises LookupError."""
     known = {**ids, **{f"{name}_key": id.partition("/")[2] for name, id in ids.items()}}
+    known = {name: quote(value) for name, value in known.items()}
     paths = [route.path for route in app.routes if "GET" in getattr(route, "methods", ())]  # type: ignore[attr-defined]
     pages = [path for path in paths if not path.startswith("/api/")]
     if missing := set(pages) - ADDRESSES.keys():

@@ -7,6 +7,7 @@ from arangopipe_ops.admin.database import User, plan_database, provision_databas
 from arangopipe_ops.admin.doctor import Finding, access, doctor
 from arangopipe_ops.admin.extension import extend, extension, withdraw
 from arangopipe_ops.admin.provisioning import Difference, definition, plan, provision
+from arangopipe_ops.admin.ranking import rank, ranked, ranked_in, unrank
 from arangopipe_ops.admin.repair import REPAIRS, repair
 from arangopipe_ops.admin.retention import Retention, kept_for, retention
 from arangopipe_ops.admin.users import (
@@ -47,10 +48,14 @@ __all__ = [
     "plan_database",
     "provision",
     "provision_database",
+    "rank",
+    "ranked",
+    "ranked_in",
     "remove_user",
     "repair",
     "retention",
     "rights",
+    "unrank",
     "users",
     "withdraw",
 ]

@@ -120,11 +120,13 @@ def _schema(db: "StandardDatabase") -> tuple[Schema, list[Finding]]:
         return model.SCHEMA, [Finding("extension", "error", str(error), cure, 1, (f"{AUDIT}/extension",))]
 
 
+_AGAIN = "Run `provision(db, again=True)`, in a shell: arangopipe provision --again"
+_FORCE = "`provision(db, force=True)`, in a shell: arangopipe provision --force"
 _CURES: dict[tuple[str, str], tuple[str, Severity, str]] = {
-    ("missing", "create"): ("missing", "error", "Run `provision(db, again=True)`."),
-    ("different", "change"): ("different", "error", "Run `provision(db, force=True)`."),
+    ("missing", "create"): ("missing", "error", f"{_AGAIN}."),
+    ("different", "change"): ("different", "error", f"Run {_FORCE}."),
     ("different", "nothing"): ("different", "error", "Rename that collection, then `provision(db, again=True)`."),
-    ("obsolete", "drop"): ("obsolete", "warning", "It costs time at every write: `provision(db, force=True)`."),
+    ("obsolete", "drop"): ("obsolete", "warning", f"It costs time at every write: {_FORCE}."),
 }
 
 
@@ -132,7 +134,7 @@ def _structure(db: "StandardDatabase", schema: Schema) -> Iterator[Finding]:
     differences = [each for each in plan(db, schema=schema) if each.what != "retention"]
     missing = {each.what for each in differences if each.problem == "missing"}
     if "graph" in missing:
-        yield Finding("not-provisioned", "error", "the graph does not exist", "Run `provision(db, again=True)`.")
+        yield Finding("not-provisioned", "error", "the graph does not exist", f"{_AGAIN}.")
         return
     groups: dict[tuple[str, str, str], list[Difference]] = {}
     for each in differences:

@@ -55,9 +55,9 @@ def extend(
 
     def with_them(schema: Schema) -> Schema:
         for node in given[0]:
-            _refuse_change(schema.nodes.get(node.kind), node, ("collection", "identity", "name"))
+            _refusechange_schema(schema.nodes.get(node.kind), node, ("collection", "identity", "name"))
         for edge in given[1]:
-            _refuse_change(schema.edges.get(edge.name), edge, ("source", "target", "upstream"))
+            _refusechange_schema(schema.edges.get(edge.name), edge, ("source", "target", "upstream"))
         extended = schema.extended(*given)
         collections = {node.collection for node in extended.nodes.values()} | extended.edges.keys()
         for node in given[0]:
@@ -66,7 +66,7 @@ def extend(
         return extended
 
     names = [*(node.kind for node in given[0]), *(edge.name for edge in given[1])]
-    return _change(db, with_them, f"extend: {', '.join(names)}", before=True)
+    return change_schema(db, with_them, f"extend: {', '.join(names)}", before=True)
 
 
 def withdraw(
@@ -99,7 +99,7 @@ def withdraw(
             _refuse_full(db, removed)
         return model.extended(kept)
 
-    changed = _change(db, without_them, f"withdraw: {', '.join((*nodes, *edges))}", before=False)
+    changed = change_schema(db, without_them, f"withdraw: {', '.join((*nodes, *edges))}", before=False)
     with driver_errors():
         for collection in removed:
             _drop(db, collection)
@@ -108,10 +108,11 @@ def withdraw(
     return changed
 
 
-def _change(db: "StandardDatabase", change: Callable[[Schema], Schema], reason: str, *, before: bool) -> bool:
-    """Replace the extension by what a change makes of it, if nobody else has replaced it meanwhile: else again.
+def change_schema(db: "StandardDatabase", change: Callable[[Schema], Schema], reason: str, *, before: bool) -> bool:
+    """Replace the types of the graph by what a change makes of them; return whether it made others.
 
-    With `before` the database is provisioned for it first, so that who reads it finds what it names.
+    If somebody else replaces them meanwhile, the change is made of theirs. With `before` the database is provisioned
+    for it first, so that who reads it finds what it names.
     """
     deadline, pause = time.monotonic() + _PATIENCE, 0.02
     while True:
@@ -146,7 +147,7 @@ def _swap(db: "StandardDatabase", schema: Schema, revision: str | None, reason: 
         return False
 
 
-def _refuse_change(old: Any, new: Any, attributes: Sequence[str]) -> None:
+def _refusechange_schema(old: Any, new: Any, attributes: Sequence[str]) -> None:
     for name in attributes:
         if old is not None and getattr(old, name) != getattr(new, name):
             raise Conflict(

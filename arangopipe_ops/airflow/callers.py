@@ -88,6 +88,10 @@ class AirflowUsers:
             return _NONE
         return session.remembered(lambda: self._granted(session))
 
+    def runs_statements(self, request: Request) -> bool:
+        """Return whether the caller may edit the connection, with whose rights a statement runs."""
+        return self._may_edit(request.state.airflow_user)
+
     def _may_edit(self, user: Any) -> bool:
         team = (
             Connection.get_team_name(self._conn_id) if conf.getboolean("core", "multi_team", fallback=False) else None

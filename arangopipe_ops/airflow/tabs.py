@@ -13,6 +13,7 @@ from arangopipe_ops.web.pages.lineage import drawn
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
+from arangopipe_ops.web.pages.waiting import patient
 
 MAX_NODES = 100
 
@@ -25,6 +26,7 @@ _MAY_SEE_TASK = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE
 
 
 @routes.get(_RUN, dependencies=[_MAY_SEE_RUN])
+@patient
 def run(request: Request, store: CallersStore, dag_id: str, run_id: str) -> Response:
     """Show what a DAG run wrote."""
     provenance = {"dag_id": dag_id, "run_id": run_id}
@@ -33,6 +35,7 @@ def run(request: Request, store: CallersStore, dag_id: str, run_id: str) -> Resp
 
 @routes.get(_TASK, dependencies=[_MAY_SEE_TASK])
 @routes.get(f"{_TASK}/{{map_index}}", dependencies=[_MAY_SEE_TASK])
+@patient
 def task(
     request: Request, store: CallersStore, dag_id: str, run_id: str, task_id: str, map_index: str = ""
 ) -> Response:

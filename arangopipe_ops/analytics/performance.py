@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from arangopipe_ops import model as graph
+from arangopipe_ops.analytics.candidates import candidates, source_of
 from arangopipe_ops.analytics.statements import (
     AT,
     DEPLOYED,
@@ -13,7 +14,6 @@ from arangopipe_ops.analytics.statements import (
     PROMOTED,
     READ,
     RUNS,
-    WITHIN,
     Goal,
     ask,
     bound,
@@ -25,7 +25,7 @@ from arangopipe_ops.analytics.statements import (
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document
 from arangopipe_ops.store import Store
-from arangopipe_ops.store.search import Where, filters
+from arangopipe_ops.store.search import Where
 
 _APART = [*graph.OWN, *graph.ANNOTATIONS, "run_id"]
 
@@ -36,57 +36,6 @@ _INPUTS = """
     SORT n.name, n.version RETURN KEEP(n, "_id", "name", "version"))"""
 
 INPUTS = _INPUTS.format(read=READ)
-
-_CANDIDATES = """
-LET found_models = ({models}
-  FILTER m.archived == null AND (@task == null OR m.task == @task)
-    AND (@technique == null OR m.technique == @technique OR (m.technique == null AND m.type == @technique))
-  RETURN m)
-LET candidates = (FOR m IN found_models{runs}{within}
-      FILTER (@statuses == null OR NOT_NULL(r.status, "completed") IN @statuses)
-        AND (@tag == null OR r.tag == @tag OR @tag IN r.tags[*])
-      LET metrics = {metrics}
-      LET value = {value}
-      FILTER value != null{where}
-      SORT value {order}, at DESC, r._key
-      LIMIT @limit
-      RETURN {{r, m, at, value, metrics}})"""
-
-_OF_PROJECT = "FOR x IN project_models FILTER x._from == p._id LET m = DOCUMENT(x._to) FILTER m != null"
-
-_WHERE = """
-      LET d = MERGE(r, {{metrics, model: m, params: {params}}}){filters}"""
-
-
-def candidates(
-    metric: str,
-    goal: str,
-    where: Where,
-    models: str,
-    binds: Document,
-) -> str:
-    """Return AQL for the runs of `models` that have the metric and meet `where`, the best first, and bind its values.
-
-    It leaves `since`, `until`, `task`, `technique`, `tag`, `statuses` and `limit` to be bound.
-    """
-    conditions = _WHERE.format(params=PARAMS, filters=filters(where, binds)) if where else ""
-    return _CANDIDATES.format(
-        models=models,
-        runs=RUNS,
-        within=WITHIN,
-        metrics=METRICS,
-        value=value_of("metrics", metric, binds),
-        where=conditions,
-        order=order_of(goal),
-    )
-
-
-def source_of(project: Any, task: str | None) -> str:
-    """Return AQL for the models to look at: a project's, a task's, or all."""
-    if project is not None:
-        return _OF_PROJECT
-    return "FOR m IN models" if task is None else "FOR m IN models FILTER m.task == @task"
-
 
 _BEST = """WITH project, models, run, modelparams, devperf, datasets, featuresets
 {known}{candidates}

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from arangopipe_ops import model
-from arangopipe_ops.analytics.performance import candidates, source_of, whole
+from arangopipe_ops.analytics.candidates import candidates, source_of
+from arangopipe_ops.analytics.performance import whole
 from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, named, order_of, value_of
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Ref

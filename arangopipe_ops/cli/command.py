@@ -32,7 +32,8 @@ class Command:
 
 
 def store_of(options: argparse.Namespace) -> Store:
-    return Store(connect(options.url, timeout=options.timeout), provenance={"through": "cli"})
+    database = connect(options.url, timeout=options.timeout)
+    return Store(database, provenance={"through": "cli"}, spool=getattr(options, "spool", None))
 
 
 def reference(parser: argparse.ArgumentParser) -> None:

@@ -147,6 +147,19 @@ def _withdraw_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="with the documents they have")
 
 
+def _rank(options: argparse.Namespace) -> None:
+    """Have runs ranked by metrics, so that the best of very many are found quickly; show by which they are."""
+    db = _database(options)
+    if options.metric:
+        (admin.unrank if options.off else admin.rank)(db, *options.metric)
+    say("\n".join(admin.ranked(db)) or "by no metric yet")
+
+
+def _rank_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("metric", nargs="*", help="a metric of the runs, for example accuracy")
+    parser.add_argument("--off", action="store_true", help="not any more")
+
+
 def _retention(options: argparse.Namespace) -> None:
     """Let the database forget serving performance some days after its period."""
     days = days_of(options.days)
@@ -253,6 +266,7 @@ COMMANDS: Sequence[Command] = (
         ),
     ),
     Command("withdraw", _withdraw, _withdraw_arguments, ("--edge experiment_runs --node Experiment",)),
+    Command("rank", _rank, _rank_arguments, ("accuracy f1", "f1 --off")),
     Command("retention", _retention, _retention_arguments, ("400", "off")),
     Command("serve-db", _serve_db, _serve_db_arguments, ("--file graph.db --port 8529",)),
     Command("serve", _serve, _serve_arguments, ("--port 8530", "--host 0.0.0.0 --quiet")),

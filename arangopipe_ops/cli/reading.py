@@ -21,6 +21,7 @@ def _search(options: argparse.Namespace) -> None:
         options.kind,
         conditions(options.where),
         text=options.text,
+        name=options.name,
         since=options.since,
         until=options.until,
         archived=options.archived,
@@ -28,14 +29,19 @@ def _search(options: argparse.Namespace) -> None:
         descending=not options.ascending,
         limit=options.limit,
         cursor=options.cursor,
+        within=options.within,
+        facts=options.facts,
     )
     if options.json:
         return say_json(page)
     if page["nodes"]:
         say(table([_row(node, store.schema, options) for node in page["nodes"]]))
-    sys.stderr.write(f"{len(page['nodes'])} of {page['total']:,}\n")
+    total = f"more than {options.within:,}" if page["total"] is None else f"{page['total']:,}"
+    sys.stderr.write(f"{len(page['nodes'])} of {total}\n")
     if page["cursor"]:
         sys.stderr.write(f"more: --cursor {page['cursor']}\n")
+    for kind, until in page.get("reached", {}).items():
+        sys.stderr.write(f"not looked at: {kind} --until {until}\n")
     return None
 
 
@@ -56,6 +62,7 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", nargs="?", help="for example Run; every kind if left out")
     parser.add_argument("--where", "-w", action="append", default=[], metavar="CONDITION", help=CONDITIONS_HELP)
     parser.add_argument("--text", metavar="WORDS", help="words in name, description or tags")
+    parser.add_argument("--name", metavar="BEGINNING", help="how the name begins")
     parser.add_argument("--since", metavar="TIME", help="registered then or later, in UTC")
     parser.add_argument("--until", metavar="TIME", help="registered before")
     parser.add_argument("--archived", action="store_true", help="archived ones too")
@@ -64,6 +71,10 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", nargs="+", default=(), metavar="ATTRIBUTE", help="which attributes to show")
     parser.add_argument("--limit", type=int, default=20)
     parser.add_argument("--cursor", help="of the page before")
+    parser.add_argument("--within", type=int, metavar="N", help="look only at the newest N of each kind")
+    parser.add_argument(
+        "--no-facts", dest="facts", action="store_false", help="of all kinds no parameters, performance and alerts"
+    )
     as_json(parser)
 
 
@@ -213,7 +224,11 @@ COMMANDS: Sequence[Command] = (
         "search",
         _search,
         _search_arguments,
-        ("Dataset -w 'rows>=100' -w uri^=s3://", "DevPerf -w 'accuracy>0.9' --columns accuracy", "--text wine"),
+        (
+            "Dataset -w 'rows>=100' -w uri^=s3://",
+            "DevPerf -w 'accuracy>0.9' --columns accuracy",
+            "--text wine --within 1000",
+        ),
     ),
     Command("show", _show, _show_arguments, ("wine --kind Project", "forest --kind Model --as-of 2026-09-01")),
     Command(

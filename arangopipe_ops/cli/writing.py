@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from arangopipe_ops import stages
@@ -46,13 +47,16 @@ def _stage_arguments(parser: argparse.ArgumentParser, stage: Callable[..., Stage
 def _attributes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any further attribute")
     parser.add_argument("--on-conflict", choices=("fail", "keep", "revise"), default="fail")
+    parser.add_argument(
+        "--spool", type=Path, metavar="FOLDER", help="that keeps what is written while the database is away"
+    )
     reason(parser)
 
 
 def _register_node(options: argparse.Namespace) -> None:
     """Write a node of any kind, also of one that you added."""
     store = store_of(options)
-    stage = store.stage()
+    stage = store.stage(options.kind)
     stage.add(options.kind, pairs(options.set))
     say_json(store.write(stage, on_conflict=options.on_conflict, reason=options.reason))
 
@@ -65,7 +69,7 @@ def _node_arguments(parser: argparse.ArgumentParser) -> None:
 def _register_edge(options: argparse.Namespace) -> None:
     """Write an edge of any kind between two stored nodes."""
     store = store_of(options)
-    stage = store.stage()
+    stage = store.stage(options.edge)
     stage.link(options.edge, options.source, options.target, pairs(options.set))
     store.write_all(stage, on_conflict=options.on_conflict, reason=options.reason)
 

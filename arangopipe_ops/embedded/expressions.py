@@ -16,7 +16,7 @@ from .errors import ArangoError, Undefined
 from .functions import FUNCTIONS, Function
 from .functions.arrays import flatten
 from .functions.signature import integer
-from .operators import OPERATORS, QUANTIFIERS, UNARY
+from .operators import ARITHMETIC, OPERATORS, QUANTIFIERS, UNARY
 from .tree import (
     Array,
     Attribute,
@@ -65,6 +65,8 @@ class Scope(Protocol):
     def collection_name(self, name: str) -> str: ...
 
     def check_read(self, function: str) -> None: ...
+
+    def warn(self, num: int, *details: object) -> None: ...
 
 
 def compile_expression(node: Expr, scope: Scope) -> Eval:
@@ -211,8 +213,23 @@ def _binary(node: Binary, scope: Scope) -> Eval:
         first = first.left
     value = compile_expression(first, scope)
     for each in reversed(chain):
-        value = _combined(each.operator, value, compile_expression(each.right, scope))
+        first = _calculated(each, first, scope)
+        if isinstance(first, Literal):
+            value = compile_expression(first, scope)
+        else:
+            value = _combined(each.operator, value, compile_expression(each.right, scope))
     return value
+
+
+def _calculated(node: Binary, left: Expr, scope: Scope) -> Expr:
+    """Arithmetic of constants as its result, with a warning in each run if it has none; anything else as it is."""
+    if not (node.operator in ARITHMETIC and isinstance(left, Literal) and isinstance(node.right, Literal)):
+        return node
+    try:
+        return Literal(OPERATORS[node.operator](left.value, node.right.value))
+    except Undefined as undefined:
+        scope.warn(undefined.num, *undefined.details)
+        return Literal(None)
 
 
 def _combined(operator: str, left: Eval, right: Eval) -> Eval:

@@ -34,6 +34,8 @@ def _remainder(left: Value, right: Value) -> Value:
     return math.fmod(left, right)
 
 
+ARITHMETIC = frozenset("+-*/%")
+
 OPERATORS: dict[str, Callable[[Value, Value], Value]] = {
     "==": equal,
     "!=": lambda left, right: not equal(left, right),

@@ -70,6 +70,9 @@ class Planner:
         """Options that a clause does not have are a warning in each run."""
         self.warnings += warnings(clause)
 
+    def warn(self, num: int, *details: object) -> None:
+        self.warnings.append((num, *details))
+
     def watch(self, loop: EnumerateCollection) -> EnumerateCollection:
         self._loops.append(loop)
         return loop
@@ -146,6 +149,9 @@ class Names:
 
     def check_read(self, function: str) -> None:
         self.planner.check_read(function)
+
+    def warn(self, num: int, *details: object) -> None:
+        self.planner.warn(num, *details)
 
     def compile(self, node: Expr) -> Eval:
         return compile_expression(node, self)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from arangopipe_ops.errors import Invalid, Misconfigured, NotFound, Unauthorized, Unavailable
+from arangopipe_ops.integrations.source import Damaged
 
 if TYPE_CHECKING:
     import requests
@@ -64,12 +65,12 @@ class Fetcher:
         self.given_up: GivenUp | None = None
 
     def json(self, method: str, url: str, **sent: Any) -> Any:
-        """Return the JSON that a request is answered with. Raises what `text` raises, Invalid if it is not JSON."""
+        """Return the JSON that a request is answered with. Raises what `text` raises, Damaged if it is not JSON."""
         text = self.text(method, url, **sent)
         try:
             return json.loads(text)
         except ValueError:
-            raise Invalid(_named(url), f"did not answer JSON but {text[:60]!r}") from None
+            raise Damaged(_named(url), f"did not answer JSON but {text[:60]!r}") from None
 
     def text(self, method: str, url: str, **sent: Any) -> str:
         """Return the text that a request is answered with.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from arangopipe_ops.errors import Invalid, Misconfigured, NotFound, Unavailable
 from arangopipe_ops.integrations.records import Outcomes, Record, rows
-from arangopipe_ops.integrations.source import Fault, Period, Row
+from arangopipe_ops.integrations.source import Damaged, Fault, Period, Row
 
 
 def read(
@@ -45,7 +45,7 @@ def read(
             read = compared.rows if compared else rows
             yield from list(read(records, of, deployments, **columns))
         except (Invalid, NotFound, Unavailable) as error:
-            yield from (Fault(str(error), period=period) for period in of)
+            yield from (Fault.of(error, period=period) for period in of)
 
 
 def _filled(path: str, period: Period) -> str:
@@ -75,7 +75,7 @@ def _records(pattern: str, format: str | None, storage: Mapping[str, Any], texts
         except (OSError, EOFError) as error:
             raise Unavailable(f"{_shown(name)} cannot be read ({type(error).__name__})") from None
         except (ValueError, csv.Error) as error:
-            raise Invalid(_shown(name), f"is not {kind}: {str(error)[:200]}") from None
+            raise Damaged(_shown(name), f"is not {kind}: {str(error)[:200]}") from None
 
 
 Opened = Callable[[], AbstractContextManager[IO[bytes]]]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from arangopipe_ops.errors import ArangopipeError, Invalid
 from arangopipe_ops.integrations.fetching import Fetcher, GivenUp
 from arangopipe_ops.integrations.records import plain, rows_of
-from arangopipe_ops.integrations.source import Fault, Period, Row
+from arangopipe_ops.integrations.source import Damaged, Fault, Period, Row
 
 
 def read(
@@ -76,12 +76,12 @@ def _of_all(
     try:
         found = _at(fetcher.json("GET", _filled(url, period)), records)
         if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
-            raise Invalid(records or "answer", "is not a list of records")
+            raise Damaged(records or "answer", "is not a list of records")
         yield from rows_of(period, found, deployments, **columns)
     except GivenUp:
         raise
     except ArangopipeError as error:
-        yield Fault(str(error), period=period)
+        yield Fault.of(error, period=period)
 
 
 def _present(periods: Sequence[Period]) -> list[Period]:
@@ -101,12 +101,12 @@ def _of_one(
             return _selected(parsed(fetcher.text("GET", place)), metrics or {}, deployment, period)
         found = fetcher.json("GET", place)
         if not isinstance(found, Mapping):
-            raise Invalid("answer", f"is not an object: {str(found)[:60]!r}")
+            raise Damaged("answer", f"is not an object: {str(found)[:60]!r}")
         told = {name: _at(found, path) for name, path in metrics.items()} if metrics else dict(found)
         values = {name: plain(value) for name, value in told.items() if value is not None}
         return [Row(deployment, period, values, [name for name in told if name not in values])]
     except ArangopipeError as error:
-        return [Fault(str(error), deployment, period)]
+        return [Fault.of(error, deployment, period)]
 
 
 def _filled(url: str, period: Period, deployment: str = "") -> str:
@@ -137,12 +137,12 @@ Series = tuple[str, Mapping[str, str]]
 
 
 def parsed(text: str) -> list[tuple[Series, float]]:
-    """Return the samples of a text in Prometheus's exposition format. Raises Invalid, naming the line.
+    """Return the samples of a text in Prometheus's exposition format. Raises Damaged, naming the line.
 
     A text that does not end with its line is cut off, perhaps within a number.
     """
     if text and not text.endswith("\n"):
-        raise Invalid(f"line {len(text.splitlines())}", "is not ended; the text is cut off")
+        raise Damaged(f"line {len(text.splitlines())}", "is not ended; the text is cut off")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -152,8 +152,8 @@ def parsed(text: str) -> list[tuple[Series, float]]:
         rest = line[match.end() :].split() if match else []
         try:
             found.append((_series(line, f"line {number}"), float(rest[0])))
-        except (ValueError, IndexError):
-            raise Invalid(f"line {number}", f"{line[:60]!r} is not a sample") from None
+        except (Invalid, ValueError, IndexError):
+            raise Damaged(f"line {number}", f"{line[:60]!r} is not a sample") from None
     return found
 
 

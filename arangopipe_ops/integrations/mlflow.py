@@ -8,7 +8,7 @@ from typing import Any
 
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.integrations.fetching import Fetcher
-from arangopipe_ops.integrations.source import Calendar, Fault, Period, Row, instant
+from arangopipe_ops.integrations.source import Calendar, Damaged, Fault, Period, Row, instant
 
 _PAGE = 1000
 
@@ -87,7 +87,7 @@ class _Api:
         try:
             return [str(answer["experiment"]["experiment_id"]) for answer in answers]
         except (KeyError, TypeError):
-            raise Invalid("answer", "of MLflow has no experiment") from None
+            raise Damaged("answer", "of MLflow has no experiment") from None
 
     def runs(
         self, experiments: Sequence[str], condition: str
@@ -104,14 +104,14 @@ class _Api:
                     {metric["key"]: _number(metric["value"]) for metric in data.get("metrics", ())},
                 )
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise Invalid("answer", f"has a run that is none: {str(run)[:100]!r}") from None
+                raise Damaged("answer", f"has a run that is none: {str(run)[:100]!r}") from None
 
     def _pages(self, method: str, path: str, asked: Mapping[str, Any], name: str) -> Iterator[Any]:
         page: dict[str, Any] = {}
         while True:
             answer = self._fetcher.json(method, f"{self._url}/{path}", json={**asked, **page})
             if not isinstance(answer, Mapping):
-                raise Invalid("answer", f"is not MLflow's: {str(answer)[:100]!r}")
+                raise Damaged("answer", f"is not MLflow's: {str(answer)[:100]!r}")
             yield from answer.get(name, ())
             if not answer.get("next_page_token"):
                 return

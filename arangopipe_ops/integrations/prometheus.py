@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from arangopipe_ops.errors import ArangopipeError, Invalid
 from arangopipe_ops.integrations.fetching import Fetcher, GivenUp
-from arangopipe_ops.integrations.source import Fault, Period, Row
+from arangopipe_ops.integrations.source import Damaged, Fault, Period, Row
 
 _MOMENT = timedelta(milliseconds=1)
 _POINTS = 10_000
@@ -69,7 +69,7 @@ def _told(
             given_up = error
             break
         except ArangopipeError as error:
-            yield from (Fault(f"{metric}: {error}", period=period) for period in run)
+            yield from (Fault.of(error, period=period)._replace(message=f"{metric}: {error}") for period in run)
     for (deployment, period), values in found.items():
         yield Row(deployment, period, values, [name for name in metrics if name not in values])
     if given_up is not None:
@@ -104,9 +104,10 @@ class _Reader(NamedTuple):
             by_deployment.setdefault(series["metric"].get(self.label, ""), []).append(series)
         for deployment, several in by_deployment.items():
             if not deployment:
-                yield Fault(f"{metric}: a series of the answer has no label {self.label}")
+                yield Fault(f"{metric}: a series of the answer has no label {self.label}", lasting=True)
             elif len(several) > 1:
-                yield Fault(f"{metric}: {len(several)} series for one deployment; sum or choose", deployment)
+                problem = f"{len(several)} series for one deployment; sum or choose"
+                yield Fault(f"{metric}: {problem}", deployment, lasting=True)
             else:
                 yield from _values(deployment, several[0], ends)
 
@@ -116,10 +117,10 @@ class _Reader(NamedTuple):
 
 
 def _series(answer: Any) -> list[Mapping[str, Any]]:
-    """Return the series of an answer. Raises Invalid for one that is no matrix."""
+    """Return the series of an answer. Raises Damaged for one that is no matrix, Invalid for other histograms."""
     try:
         if answer["status"] != "success" or answer["data"]["resultType"] != "matrix":
-            raise Invalid("answer", f"is no matrix: {str(answer.get('error', answer['data']))[:200]}")
+            raise Damaged("answer", f"is no matrix: {str(answer.get('error', answer['data']))[:200]}")
         found = list(answer["data"]["result"])
         for series in found:
             series["metric"].items()
@@ -127,14 +128,14 @@ def _series(answer: Any) -> list[Mapping[str, Any]]:
                 raise Invalid("answer", "has native histograms; take histogram_quantile or histogram_sum of them")
         return found
     except (KeyError, TypeError, AttributeError):
-        raise Invalid("answer", f"is not Prometheus's: {str(answer)[:100]!r}") from None
+        raise Damaged("answer", f"is not Prometheus's: {str(answer)[:100]!r}") from None
 
 
 def _values(deployment: str, series: Mapping[str, Any], ends: Mapping[int, Period]) -> Iterator[_Value]:
     try:
         points = [(round(float(at) * 1000), float(value)) for at, value in series["values"]]
     except (TypeError, ValueError):
-        raise Invalid("answer", f"has a point that is no time and value, for {deployment!r}") from None
+        raise Damaged("answer", f"has a point that is no time and value, for {deployment!r}") from None
     return (_Value(deployment, ends[at], value) for at, value in points if at in ends)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
-from arangopipe_ops.errors import Invalid
+from arangopipe_ops.errors import ArangopipeError, Invalid, NotFound, Unavailable
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,12 +49,30 @@ class Row(NamedTuple):
     missing: Sequence[str] = ()
 
 
+class Damaged(Invalid):
+    """What a source answered is not of its form: it is cut off, still being written, or a page about an outage."""
+
+
+_PASSING = (Unavailable, NotFound, Damaged)
+
+
 class Fault(NamedTuple):
-    """What a source could not tell, and why: of one deployment or all, in one period or all."""
+    """What a source could not tell, and why: of one deployment or all, in one period or all.
+
+    A `lasting` one is not cured by asking again later: a query that is refused, credentials, a wrong option.
+    """
 
     message: str
     deployment: str | None = None
     period: Period | None = None
+    lasting: bool = False
+
+    @classmethod
+    def of(cls, error: Exception, deployment: str | None = None, period: Period | None = None) -> "Fault":
+        """Return the fault that an error is; what is not known to last may pass."""
+        ours = isinstance(error, ArangopipeError)
+        lasting = isinstance(error, ArangopipeError | TypeError) and not isinstance(error, _PASSING)
+        return cls(str(error) if ours else f"{type(error).__name__}: {error}", deployment, period, lasting)
 
 
 Answer: TypeAlias = Iterable[Row | Fault]

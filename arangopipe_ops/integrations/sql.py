@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
-from arangopipe_ops.errors import Invalid, Misconfigured, Unavailable
+from arangopipe_ops.errors import ArangopipeError, Invalid, Misconfigured, Unauthorized, Unavailable
 from arangopipe_ops.integrations.records import Outcomes, Record, rows, rows_of
 from arangopipe_ops.integrations.source import Fault, Period, Row
 
@@ -34,6 +34,9 @@ _CONNECTING = ("psycopg", "psycopg2", "pymysql", "mysqldb")
 
 _FAILURES = 3
 """After so many queries in a row that failed, no more are sent."""
+
+_DENIED = re.compile("authentication failed|access denied", re.IGNORECASE)
+"""What PostgreSQL and MySQL say of a wrong password, for which drivers have no number while they connect."""
 
 
 def read(
@@ -61,8 +64,8 @@ def read(
     `create_engine`. The transaction is rolled back, and has UTC as its time zone on PostgreSQL and MySQL.
 
     A query that fails, or takes more than `timeout` seconds where its driver can end one (those of PostgreSQL and
-    SQLite can), is a fault of its periods, and the others are asked for. Raises Unavailable if all fail, or three in a
-    row; Invalid, Misconfigured.
+    SQLite can), is a fault of its periods, and the others are asked for. If all fail, or three in a row, raises
+    what the last failed with: Unavailable, Invalid for a query that is refused, Unauthorized. Raises Misconfigured.
     """
     compared = Outcomes(**outcomes) if outcomes is not None else None
     reader = _Reader(url, query, times, timeout, engine or {})
@@ -87,16 +90,17 @@ def _told(
     tell: Callable[[Sequence[Period], Sequence[str]], Iterator[Row | Fault]],
     questions: Iterable[tuple[Sequence[Period], Sequence[str]]],
 ) -> Iterator[Row | Fault]:
-    """Yield what questions are answered, and then the faults of those that failed. Raises Unavailable."""
+    """Yield what questions are answered, and then the faults of those that failed. Raises the error of the last."""
     faults: list[Fault] = []
-    failure, in_a_row, answered = None, 0, False
+    failure: ArangopipeError | None = None
+    in_a_row, answered = 0, False
     for several, group in questions:
         try:
             yield from tell(several, group)
             in_a_row, answered = 0, True
-        except Unavailable as error:
+        except ArangopipeError as error:
             failure, in_a_row = error, in_a_row + 1
-            faults += (Fault(str(error), period=period) for period in several)
+            faults += (Fault.of(error, period=period) for period in several)
             if in_a_row == _FAILURES:
                 break
     if failure is not None and (in_a_row == _FAILURES or not answered):
@@ -128,9 +132,10 @@ class _Reader:
         if self.names_deployments:
             self._text = self._text.bindparams(sqlalchemy.bindparam("deployments", expanding=True))
         self._error = sqlalchemy.exc.SQLAlchemyError
+        self._refusals = (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.NotSupportedError)
 
     def records(self, periods: Sequence[Period], deployments: Sequence[str]) -> Iterator[Record]:
-        """Yield the rows of the query for periods and deployments, read in portions."""
+        """Yield the rows of the query for periods and deployments, read in portions. Raises what `_meant` tells."""
         binds: dict[str, Any] = {
             "period_start": self._time(periods[0].start),
             "period_end": self._time(periods[-1].end),
@@ -143,9 +148,17 @@ class _Reader:
             with self._engine.connect().execution_options(yield_per=1000) as connection, self._timed(connection):
                 yield from map(dict, connection.execute(self._text, binds).mappings())
         except self._error as error:
-            cause = getattr(error, "orig", None)
-            told = str(cause).splitlines()[0][:300] if cause and str(cause) else type(error).__name__
-            raise Unavailable(f"the data base does not answer the query: {told}") from None
+            raise self._meant(error) from None
+
+    def _meant(self, error: Exception) -> ArangopipeError:
+        """Return what an error of SQLAlchemy is to us; of SQLite one number is all that is wrong with a query."""
+        cause = getattr(error, "orig", None)
+        told = str(cause).splitlines()[0][:300] if cause and str(cause) else type(error).__name__
+        if isinstance(error, self._refusals) or getattr(cause, "sqlite_errorname", None) == "SQLITE_ERROR":
+            return Invalid("query", f"is refused by the data base: {told}")
+        if _DENIED.search(told):
+            return Unauthorized(f"the data base refuses the credentials: {told}")
+        return Unavailable(f"the data base does not answer the query: {told}")
 
     @contextmanager
     def _timed(self, connection: Any) -> Iterator[None]:

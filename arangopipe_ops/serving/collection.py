@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from arangopipe_ops.analytics.coverage import STATUSES, Chosen, Lack, covered, known, serving_deployments
-from arangopipe_ops.errors import ArangopipeError, Invalid, NotFound
+from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.integrations.source import Fault, Period, Row, instant, redacted
 from arangopipe_ops.model import Stage, moment
 from arangopipe_ops.serving.alerts import AlertChange, evaluate, of_collection, problems
@@ -161,7 +161,7 @@ class _Collection:
         self.faults = Faults()
         self.periods = self.known = 0
         self.first: Period | None = None
-        self._failures: dict[str, int] = {}
+        self._failures: dict[str, list[Fault]] = {}
 
     def choose(self, first: Period, deployments: Chosen, statuses: Sequence[str]) -> None:
         """Find the deployments of each source, which serve in the first period or later."""
@@ -206,7 +206,7 @@ class _Collection:
         several = {each.key: each for monitored in self.monitored for each in monitored}
         for each in several.values():
             for problem in problems(each.rules):
-                self.faults.add(each.tag, "alerts", problem, self.first)
+                self.faults.add(each.tag, "alerts", problem, self.first, lasting=True)
         faults = self.faults.rows()
         faulty = {row["deployment"] for row in faults}
         names = {row["source"] for row in faults if row["deployment"] is None}
@@ -239,11 +239,13 @@ class _Collection:
                 del asked[cell]
         for several in _reads(asked):
             reading = _Reading(source, several, self.faults)
-            if self._failures.get(source.name, 0) < _FAILURES:
+            failures = self._failures.setdefault(source.name, [])
+            if len(failures) < _FAILURES:
                 yield from reading.figures()
-                self._failures[source.name] = self._failures.get(source.name, 0) + 1 if reading.failed else 0
+                self._failures[source.name] = [*failures, reading.failure] if reading.failure else []
             else:
-                reading.refuse(f"it failed {_FAILURES} times in a row and was not asked again")
+                message = f"it failed {_FAILURES} times in a row and was not asked again"
+                reading.fail(failures[-1]._replace(message=message))
 
 
 def told_start(start: Any) -> str | None:
@@ -284,7 +286,7 @@ class _Reading:
         self.periods = sorted({period for _, period in asked})
         self.found: dict[Cell, Row] = {}
         self.told: set[tuple[str | None, Period | None]] = set()
-        self.failed = False
+        self.failure: Fault | None = None
 
     def figures(self) -> Iterator[Figures]:
         """Yield what the source tells, once all of it is known: two rows for one cell are none."""
@@ -294,8 +296,8 @@ class _Reading:
             for answer in self.source.reader()(self.periods, sorted(self.by_name), **self.source.options):
                 self._take(answer)
         except Exception as error:  # whatever a source fails with, the others go on
-            self.failed = True
-            self.refuse(str(error) if isinstance(error, ArangopipeError) else f"{type(error).__name__}: {error}")
+            self.failure = Fault.of(error)
+            self.fail(self.failure)
         for cell, each in self.asked.items():
             row = self.found.get(cell)
             if row is None:
@@ -303,13 +305,9 @@ class _Reading:
             elif (figures := self._checked(each, row)) is not None:
                 yield figures
 
-    def refuse(self, message: str) -> None:
-        """Say that nothing more is told, and why."""
-        self._fault(Fault(message))
-
     def _take(self, answer: Row | Fault) -> None:
         if isinstance(answer, Fault):
-            self._fault(answer)
+            self.fail(answer)
             return
         known = self.by_name.get(answer.deployment, {})
         for key, each in known.items():
@@ -321,17 +319,19 @@ class _Reading:
                 self._put(each, answer.period, "there are two rows, with different figures")
                 self.found[cell] = answer._replace(metrics={}, missing=())
 
-    def _fault(self, fault: Fault) -> None:
+    def fail(self, fault: Fault) -> None:
+        """Put down what is not told, and why."""
         message = redacted(fault.message, self.source.options)
         concerned = self.by_name.get(fault.deployment, {}).values() if fault.deployment is not None else [None]
         period = fault.period if fault.period is not None else Period(self.periods[0].start, self.periods[-1].end)
         count = 1 if fault.period is not None else len(self.periods)
         for each in concerned:
-            self.faults.add(each.tag if each else None, self.source.name, message, period, count)
+            tag = each.tag if each else None
+            self.faults.add(tag, self.source.name, message, period, count, lasting=fault.lasting)
             self.told.add((each.key if each else None, fault.period))
 
-    def _put(self, each: Monitored, period: Period, message: str) -> None:
-        self.faults.add(each.tag, self.source.name, message, period)
+    def _put(self, each: Monitored, period: Period, message: str, *, lasting: bool = False) -> None:
+        self.faults.add(each.tag, self.source.name, message, period, lasting=lasting)
 
     def _lacks(self, each: Monitored, period: Period, message: str) -> None:
         """Say what there is not, unless it was said why."""
@@ -353,7 +353,7 @@ class _Reading:
         try:
             _ = figures.stage
         except Invalid as error:
-            self._put(each, row.period, str(error))
+            self._put(each, row.period, str(error), lasting=True)
             return None
         return figures
 
@@ -409,5 +409,6 @@ class _Writing:
             raise error
         for each, _ in pairs:
             if f"deployment/{each.deployment.key}" in error.references:
-                self.faults.add(each.deployment.tag, each.source, "the deployment was deleted meanwhile", each.period)
+                message = "the deployment was deleted meanwhile"
+                self.faults.add(each.deployment.tag, each.source, message, each.period, lasting=True)
         return left

@@ -11,7 +11,10 @@ _NAMED = 10
 
 
 class FaultRow(TypedDict):
-    """What a source could not tell of a deployment (None: of all), in how many periods between which times."""
+    """What a source could not tell of a deployment (None: of all), in how many periods between which times.
+
+    A `lasting` one is not cured by collecting again later, all else being as it is.
+    """
 
     deployment: str | None
     source: str
@@ -19,6 +22,7 @@ class FaultRow(TypedDict):
     period_start: str
     period_end: str
     periods: int
+    lasting: bool
 
 
 class Faults:
@@ -27,12 +31,27 @@ class Faults:
     def __init__(self) -> None:
         self._found: dict[tuple[str | None, str, str], FaultRow] = {}
 
-    def add(self, deployment: str | None, source: str, message: str, period: Period, count: int = 1) -> None:
+    def add(
+        self,
+        deployment: str | None,
+        source: str,
+        message: str,
+        period: Period,
+        count: int = 1,
+        *,
+        lasting: bool = False,
+    ) -> None:
         start, end = moment(period.start, "period"), moment(period.end, "period")
         row = self._found.setdefault(
             (deployment, source, message),
             FaultRow(
-                deployment=deployment, source=source, message=message, period_start=start, period_end=end, periods=0
+                deployment=deployment,
+                source=source,
+                message=message,
+                period_start=start,
+                period_end=end,
+                periods=0,
+                lasting=lasting,
             ),
         )
         row["period_start"], row["period_end"] = min(row["period_start"], start), max(row["period_end"], end)

@@ -34,7 +34,10 @@ class Dependents(TypedDict):
 
 
 class Fan(NamedTuple):
-    """A type of edge that is followed on one side, by its place in the schema, and what it leads to."""
+    """A type of edge that is followed on one side, by its place in the schema, and what it leads to.
+
+    `order` has the newest first where an index holds them so; elsewhere that would be to read the whole fan.
+    """
 
     j: int
     edge: str
@@ -42,7 +45,10 @@ class Fan(NamedTuple):
     near: str
     far: str
     kind: str
+    order: str
 
+
+_NEWEST = " SORT e.created DESC, e._to DESC"
 
 _ENDS = {True: ("_from", "_to"), False: ("_to", "_from")}
 """Whether an edge leads away from a node -> its ends, the near one first."""
@@ -52,7 +58,7 @@ LET {name} = (FOR n IN {nodes}{each}
   RETURN {{{names}}})"""
 
 _FAN = """
-  LET fan{fan.j} = (FOR e IN @@e{fan.j} FILTER e.{fan.near} == n.node._id LIMIT @seen
+  LET fan{fan.j} = (FOR e IN @@e{fan.j} FILTER e.{fan.near} == n.node._id{fan.order} LIMIT @seen
     RETURN {{far: e.{fan.far}, edge: e}})"""
 
 _STEP = """
@@ -181,7 +187,8 @@ def _followed(schema: Schema, kinds: Set[str], side: str) -> list[Fan]:
         outward = (edge.upstream == "to") == (side == "up")
         near, far = (edge.source, edge.target) if outward else (edge.target, edge.source)
         if near in kinds and (side == "up" or not edge.newest):
-            found.append(Fan(j, edge.name, outward, *_ENDS[outward], far))
+            order = _NEWEST if outward and edge.paged else ""
+            found.append(Fan(j, edge.name, outward, *_ENDS[outward], far, order))
     return found
 
 

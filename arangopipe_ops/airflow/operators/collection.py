@@ -44,8 +44,10 @@ class CollectServingPerfOperator(MetadataOperator):
     its XCom.
 
     Sources are asked when the last period has ended, and `delay` has passed since. What they do not tell then is asked
-    for again every `poke_interval` seconds until `patience` has passed since it ended. With `deferrable` it waits in
-    the triggerer and holds no worker, and has two retries then, unless it says otherwise (`compat.retries_argument`).
+    for again every `poke_interval` seconds until `patience` has passed since it ended, unless all of it is lasting
+    (`FaultRow`). With `deferrable` it waits in the triggerer and holds no worker, and has two retries then, unless it
+    says otherwise (`compat.retries_argument`). Without, periods that end later than `patience`, or one `poke_interval`,
+    from now are refused.
     """
 
     template_fields: Sequence[str] = (
@@ -109,6 +111,7 @@ class CollectServingPerfOperator(MetadataOperator):
         mark = self._mark(context, wanted)
         window = self._window(context, mark)
         if window:
+            self._check_wait(window)
             self._wait(window[-1].end + self.delay, self.execute_complete)
         report = self._collected(store, window, wanted, self._asks_for_missing(context))
         self._faults = report["faults"]
@@ -189,11 +192,20 @@ class CollectServingPerfOperator(MetadataOperator):
                 only_missing=only_missing,
             )
             following = datetime.now(UTC) + timedelta(seconds=self.poke_interval)
-            if not report["faults"] or following > window[-1].end + self.patience:
+            passing = [fault for fault in report["faults"] if not fault["lasting"]]
+            if not passing or following > window[-1].end + self.patience:
                 return report
             self.log.info("Not all was told yet: %d faults", len(report["faults"]))
             self._wait(following, self.execute_again)
             only_missing = True
+
+    def _check_wait(self, window: "Sequence[Period]") -> None:
+        """Raise Invalid for periods whose end a worker would be held for too long."""
+        longest = max(self.patience, timedelta(seconds=self.poke_interval))
+        if not self.deferrable and window[-1].end > datetime.now(UTC) + longest:
+            span = f"{window[0].start} to {window[-1].end} has not ended"
+            cure = f"a worker waits for that at most {longest}; the triggerer waits with deferrable=True"
+            raise Invalid("until", f"{span}, and {cure}")
 
     def _wait(self, until: datetime, following: Callable[..., Any]) -> None:
         """Wait here or, deferred, in the triggerer, after which Airflow calls the method that follows."""

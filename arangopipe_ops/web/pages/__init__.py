@@ -22,6 +22,7 @@ from arangopipe_ops.web.pages import (
     users,
 )
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
+from arangopipe_ops.web.pages.waiting import Works, made_anew
 
 TOPICS = (
     overview,
@@ -52,7 +53,10 @@ def install(app: FastAPI) -> None:
 def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:
     """Add the pages to an application that knows who asks, and further ones. Every form of theirs is checked."""
     app.state.callers = callers
-    closed_pages = APIRouter(dependencies=[Depends(proven), Depends(signed_in)], include_in_schema=False)
+    app.state.works = Works()
+    closed_pages = APIRouter(
+        dependencies=[Depends(proven), Depends(signed_in), Depends(made_anew)], include_in_schema=False
+    )
     for topic in TOPICS:
         closed_pages.include_router(topic.routes)
     for routes in further:

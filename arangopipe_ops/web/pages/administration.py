@@ -7,11 +7,13 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from arangopipe_ops import admin, model, stages
+from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
+from arangopipe_ops.model import SCHEMA
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
+from arangopipe_ops.web.pages.waiting import patient, progress_of
 
 PAGE = 50
 
@@ -76,9 +78,15 @@ def register_project(request: Request, store: CallersStore, session: CallersSess
 
 @routes.get("/admin/types")
 def types(request: Request, store: CallersStore, rights: CallersRights) -> Response:
-    """Show the node and edge types that were added to the graph."""
+    """Show the node and edge types that were added to the graph, and by which metrics runs are ranked."""
     schema = store.stage().schema
-    facts = {"kinds": list(schema.nodes), "added": model.extension(schema), "may": rights}
+    facts = {
+        "kinds": list(schema.nodes),
+        "nodes": [node for kind, node in schema.nodes.items() if kind not in SCHEMA.nodes],
+        "edges": [edge for name, edge in schema.edges.items() if name not in SCHEMA.edges],
+        "ranked": admin.ranked_in(schema),
+        "may": rights,
+    }
     return render(request, "admin_types.html", facts)
 
 
@@ -97,6 +105,15 @@ def add_edge_type(request: Request, store: CallersStore, session: CallersSession
     given = {name: fields.get(name, "").strip() for name in ("name", "source", "target", "upstream")}
     added = admin.extend(store.db, edges=[given])
     return done(request, session, "/admin/types", _added(given["name"], added))
+
+
+@routes.post("/admin/types/ranking", dependencies=[needs("define")])
+def rank(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Have runs ranked by a metric, or not any more."""
+    metric, off = fields.get("metric", "").strip(), "off" in fields
+    (admin.unrank if off else admin.rank)(store.db, metric)
+    notice = f"Runs are {'not ' if off else ''}ranked by {metric}{' any more' if off else ''}."
+    return done(request, session, "/admin/types", notice)
 
 
 def _listed(text: str) -> list[str]:
@@ -121,6 +138,7 @@ def withdraw(request: Request, store: CallersStore, session: CallersSession, fie
 
 
 @routes.get("/admin/retention")
+@patient
 def retention(request: Request, store: CallersStore, rights: CallersRights, days: str = "") -> Response:
     """Show how long serving performance is kept, and what would go if it were kept for some days."""
     plan = admin.retention(store.db, days_of(days), dry_run=True) if days else None
@@ -141,11 +159,17 @@ def keep_for(request: Request, store: CallersStore, session: CallersSession, fie
 
 
 @routes.get("/admin/doctor")
+@patient
 def doctor(
     request: Request, store: CallersStore, rights: CallersRights, look: Literal["", "structure", "all"] = ""
 ) -> Response:
     """Show, when asked, what is wrong with the database, and what cures it."""
-    findings = [asdict(each) for each in admin.doctor(store.db, scan=look == "all")] if look else []
+    progress = progress_of(request)
+
+    def tell(collection: str, seen: int, total: int) -> None:
+        progress.said = f"{collection}, {seen:,} of {total:,}"
+
+    findings = [asdict(each) for each in admin.doctor(store.db, progress=tell, scan=look == "all")] if look else []
     facts = {
         "look": look,
         "findings": findings,

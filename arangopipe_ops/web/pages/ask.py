@@ -4,14 +4,13 @@ A form is made of the question's signature and docstring, so that a new question
 """
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from fastapi import APIRouter, HTTPException, Request
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
@@ -20,8 +19,9 @@ from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.store.conditions import conditions_in
 from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
-from arangopipe_ops.web.pages.rendering import render
+from arangopipe_ops.web.pages.rendering import coded, render
 from arangopipe_ops.web.pages.sessions import CallersStore
+from arangopipe_ops.web.pages.waiting import patient
 
 DRAWN: Mapping[str, tuple[str, ...]] = {
     "attribute-gain": ("wins", "losses", "ties"),
@@ -142,6 +142,7 @@ def answer_file(request: Request, store: CallersStore, name: str, ending: str) -
 
 
 @routes.get("/ask/{name}")
+@patient
 def answer(request: Request, store: CallersStore, name: str) -> Response:
     """Show the form of a question, and once it is sent the answer; what cannot be asked is told beside the form."""
     question, sent = _question(name), request.query_params
@@ -183,10 +184,7 @@ def _question(name: str) -> Callable[..., Any]:
 def _prose(question: Callable[..., Any]) -> tuple[str, list[Markup]]:
     """Return what a question asks, and the paragraphs that explain it."""
     title, *paragraphs = (inspect.getdoc(question) or question.__name__).split("\n\n")
-    return title, [Markup(_CODE.sub(r"<code>\1</code>", str(escape(each)))) for each in paragraphs]
-
-
-_CODE = re.compile(r"`([^`]+)`")
+    return title, [coded(each) for each in paragraphs]
 
 
 LINKS: Mapping[str, str] = {"run_id": "run", "deployment": "id"}

@@ -17,6 +17,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
 from arangopipe_ops.web.pages.rendering import address_of, done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
+from arangopipe_ops.web.pages.waiting import patient
 
 STATUSES = ("active", "scheduled", "archived")
 PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
@@ -210,6 +211,7 @@ class Rule(BaseModel):
 
 
 @routes.get("/deployments/{key}/promotion")
+@patient
 def promotion(
     request: Request, store: CallersStore, rights: CallersRights, key: str, asked: Annotated[Rule, Query()]
 ) -> Response:

@@ -16,6 +16,7 @@ from arangopipe_ops.store import Link, Neighbourhood, Store
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import address_of, download, kind_of, name_of, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
+from arangopipe_ops.web.pages.waiting import patient
 
 FANS, MOST = (8, 25, 100, 500), (150, 500, drawing.MAX_NODES)
 OPENED, BESIDE, LISTED, PAGE = 5, 25, 500, 100
@@ -50,6 +51,7 @@ Shown = Annotated[Asked, Query()]
 
 
 @routes.get("/nodes/{collection}/{key}/lineage")
+@patient
 def lineage(request: Request, store: CallersStore, collection: str, key: str, asked: Shown) -> Response:
     """Draw where a node comes from and what it led to; every box leads to that node's lineage."""
     found = asked.found(store, f"{collection}/{key}")
@@ -101,6 +103,7 @@ def lineage_file(store: CallersStore, collection: str, key: str, ending: str, as
 
 
 @routes.get("/nodes/{collection}/{key}/impact")
+@patient
 def impact(request: Request, store: CallersStore, collection: str, key: str) -> Response:
     """List what depends on a node."""
     found = store.dependents(f"{collection}/{key}")

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pydantic import BaseModel
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -31,6 +31,8 @@ HEADERS: Mapping[str, str] = {
 }
 """What every answer says to the browser: nothing from elsewhere, nothing inline, nothing kept."""
 
+_CONSOLE = "/query"
+
 NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/", "Overview"),
     ("/projects", "Projects"),
@@ -38,14 +40,15 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/runs", "Runs"),
     ("/deployments", "Deployments"),
     ("/ask", "Ask"),
-    ("/query", "Query"),
+    (_CONSOLE, "Query"),
     ("/admin", "Administration"),
 )
-"""Where every page leads to, and how it is called there."""
+"""Where every page leads to, and how it is called there; the console only for those who may use it."""
 
 MOST_INSIDE = 100
 """So many entries of a value are shown."""
 
+_CODE = re.compile(r"`([^`]+)`")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
 
 
@@ -56,6 +59,7 @@ def render(request: Request, template: str, facts: Mapping[str, Any], status: in
         "root": request.scope.get("root_path", ""),
         "page_path": path_of(request),
         "user": session and session.user,
+        "navigation": _navigation(request) if session else (),
         "notice": session and session.told(),
         "csrf": callers.proof(request),
         "signs_out": callers.signs_out,
@@ -63,6 +67,12 @@ def render(request: Request, template: str, facts: Mapping[str, Any], status: in
     }
     headers = {**HEADERS, "Content-Security-Policy": _POLICY + callers.framed_by}
     return HTMLResponse(_TEMPLATES.get_template(template).render(**known, **facts), status, headers)
+
+
+def _navigation(request: Request) -> Sequence[tuple[str, str]]:
+    if callers_of(request).runs_statements(request):
+        return NAVIGATION
+    return [(path, label) for path, label in NAVIGATION if path != _CONSOLE]
 
 
 def done(request: Request, session: Session, path: str, notice: str) -> Response:
@@ -117,8 +127,7 @@ def deployment_path(id: str) -> str:
 
 def coded(text: str) -> Markup:
     """Return a text with what stands between backquotes marked as code."""
-    marks = ("{}", "<code>{}</code>")
-    return Markup().join(Markup(marks[i % 2]).format(part) for i, part in enumerate(text.split("`")))
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def time_of(value: str) -> str | None:
@@ -172,4 +181,4 @@ _TEMPLATES.filters |= {
     "pretty": pretty,
 }
 _TEMPLATES.tests |= {"scalar": scalar}
-_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "navigation": NAVIGATION, "version": __version__}
+_TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "version": __version__}

@@ -138,6 +138,9 @@ class Callers(Protocol):
     def rights(self, request: Request, session: Session) -> Rights:
         """Return what they may do."""
 
+    def runs_statements(self, request: Request) -> bool:
+        """Return whether they may run statements of their own, without asking the database."""
+
     def proof(self, request: Request) -> str:
         """Return what a form has to send along, that only a page given to this browser can know, or an empty text."""
 

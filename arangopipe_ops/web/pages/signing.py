@@ -65,6 +65,10 @@ class SignedIn:
         """Return what the database lets them do."""
         return session.remembered(lambda: access_of(request).rights(session.token))
 
+    def runs_statements(self, request: Request) -> bool:
+        """Return true: a statement runs with the caller's own rights."""
+        return True
+
     def proof(self, request: Request) -> str:
         """Return what only a page that was given the browser's cookie can know."""
         cookie = cookie_of(request)

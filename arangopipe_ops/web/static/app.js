@@ -105,6 +105,15 @@ function onKey(event) {
   if (Object.hasOwn(KEYS, key) && KEYS[key]()) event.preventDefault();
 }
 
+// A page that is being made: how far it is, until it is there.
+async function wait(told) {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html", Prefer: "wait" } });
+  if (answer.status !== 202) return location.reload();
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  told.textContent = page.querySelector(".waiting [role=status]").textContent;
+  return wait(told);
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("time").forEach(inOwnZone);
@@ -112,4 +121,6 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("[data-script]").forEach((each) => (each.hidden = false));
   offerSchemes(document.getElementById("scheme"));
   document.getElementById("help").addEventListener("click", showKeys);
+  const told = document.querySelector(".waiting [role=status]");
+  if (told) wait(told).catch(() => location.reload());
 });

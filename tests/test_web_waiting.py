@@ -1,0 +1,318 @@
+"""Answers that take their time: what is told within a moment, and how the answer comes after it."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+import uvicorn
+from browser import PICTURE, SIZES, TOKEN, Visit, browser, needs_chromium
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from test_web_pages import fill, proof
+
+from arangopipe_ops.admin import doctor
+from arangopipe_ops.connection import connect
+from arangopipe_ops.store import Store
+from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.app import create_app, listen
+from arangopipe_ops.web.pages.waiting import Works
+
+__all__ = ["browser"]
+
+ASKED = "/ask/best-run?metric=f1&ask=yes"
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+class HeldStore(Store):
+    """A store that answers a question when it is let, as one does that looks at a million runs."""
+
+    def __init__(self, db: Any) -> None:
+        super().__init__(db)
+        self.let = Event()
+        self.asked = 0
+
+    def query(self, text: str, binds: Any = None, **options: Any) -> list[Any]:
+        if "LET candidates" in text:
+            self.asked += 1
+            assert self.let.wait(30)
+        return super().query(text, binds, **options)
+
+
+class HeldAccess(FileAccess):
+    """The access to a file whose store is held."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, token=TOKEN)
+        self.held = HeldStore(connect(url))
+
+    def store(self, token: str) -> Store:
+        super().store(token)
+        return self.held
+
+
+@pytest.fixture
+def access(made_once: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldAccess]:
+    monkeypatch.setenv("ARANGOPIPE_EMBEDDED_CLUSTER", "1")
+    access = HeldAccess(f"embedded://{shutil.copy(made_once(fill), tmp_path / 'graph.db')}")
+    yield access
+    access.held.let.set()
+
+
+@pytest.fixture
+def app(access: HeldAccess) -> FastAPI:
+    app = create_app(access)
+    app.state.works = Works(soon=0.05, again=0.05)
+    return app
+
+
+@contextmanager
+def entered(app: FastAPI, accept: str = "text/html,*/*;q=0.8") -> Iterator[TestClient]:
+    """Somebody who has signed in with a browser."""
+    with TestClient(app, follow_redirects=False, headers={"Accept": accept}) as client:
+        sign_in(client)
+        yield client
+
+
+def sign_in(client: TestClient) -> None:
+    csrf = proof(client.get("/sign-in").text)
+    assert client.post("/sign-in", data={"csrf": csrf, "token": TOKEN}).status_code == 303
+
+
+def fetched(client: TestClient, address: str, status: int = 200) -> str:
+    """Return what is at an address, looking for it as a browser does."""
+    for _ in range(200):
+        answer = client.get(address)
+        if answer.status_code != 202:
+            assert answer.status_code == status, answer.text
+            return answer.text
+        time.sleep(0.02)
+    raise TimeoutError(answer.text)
+
+
+def test_a_page_says_within_a_moment_that_it_is_being_made(app: FastAPI, access: HeldAccess) -> None:
+    """What is not there soon is announced, the browser looks again by itself, and the database is asked once."""
+    with entered(app) as client:
+        told = [client.get(ASKED) for _ in range(3)]
+        assert {answer.status_code for answer in told} == {202}
+        assert all("Working on it" in answer.text for answer in told)
+        assert all("script-src 'self'" in answer.headers["content-security-policy"] for answer in told)
+        access.held.let.set()
+        assert "0.9375" in fetched(client, ASKED)
+        assert access.held.asked == 1
+
+
+def test_an_answer_that_is_there_soon_is_the_page(app: FastAPI, access: HeldAccess) -> None:
+    """Nothing is announced, and nothing kept, of what is there within a moment."""
+    app.state.works = Works(soon=30)
+    access.held.let.set()
+    with entered(app) as client:
+        answers = [client.get(ASKED) for _ in range(2)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert access.held.asked == 2
+
+
+def test_a_script_waits_for_the_answer(app: FastAPI, access: HeldAccess) -> None:
+    """Who does not ask for a page to look at gets the answer, however long it takes."""
+    with entered(app, accept="*/*") as client:
+        Thread(target=lambda: (time.sleep(0.3), access.held.let.set())).start()
+        answer = client.get(ASKED)
+    assert (answer.status_code, "0.9375" in answer.text) == (200, True)
+
+
+def test_who_looks_how_far_it_is_learns_when_it_is_there(app: FastAPI, access: HeldAccess) -> None:
+    """A look waits for the end of the work, or some time; it begins nothing and takes nothing away."""
+    looks = {"Prefer": "wait"}
+    with entered(app) as client:
+        assert client.get(ASKED, headers=looks).status_code == 204
+        assert access.held.asked == 0
+        assert client.get(ASKED).status_code == 202
+        assert "Working on it" in client.get(ASKED, headers=looks).text
+        app.state.works.again = 30
+        Thread(target=lambda: (time.sleep(0.3), access.held.let.set())).start()
+        assert [client.get(ASKED, headers=looks).status_code for _ in range(2)] == [204, 204]
+        assert client.get(ASKED).status_code == 200
+    assert access.held.asked == 1
+
+
+def test_what_went_wrong_is_told_in_the_end(app: FastAPI, access: HeldAccess) -> None:
+    """An answer that is an error comes as one, as if nobody had waited."""
+    with entered(app) as client:
+        address = f"{ASKED}&project=none"
+        assert client.get(address).status_code == 202
+        access.held.let.set()
+        assert "Project &#39;none&#39;" in fetched(client, address, 404)
+
+
+def test_a_failure_of_the_database_is_told_in_the_end(
+    app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault while nobody was waiting is a page that says so, and the next look asks anew."""
+    monkeypatch.setattr(access.held, "query", _interrupted(access.held))
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        assert "Unavailable" in fetched(client, ASKED, 503)
+
+
+def _interrupted(store: HeldStore) -> Any:
+    from arangopipe_ops.errors import Unavailable
+
+    def query(text: str, binds: Any = None, **options: Any) -> list[Any]:
+        HeldStore.query(store, text, binds, **options)
+        raise Unavailable("the database does not answer")
+
+    return query
+
+
+def test_an_answer_is_for_who_asked(app: FastAPI, access: HeldAccess) -> None:
+    """Somebody else at the same address has an answer of their own, and who is signed out has none."""
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        ours = dict(client.cookies)
+        client.cookies.clear()
+        assert client.get(ASKED).status_code == 303
+        sign_in(client)
+        assert client.get(ASKED).status_code == 202
+        assert access.held.asked == 2
+        access.held.let.set()
+        fetched(client, ASKED)
+        client.cookies.clear()
+        client.cookies.update(ours)
+        client.post("/sign-out", data={"csrf": proof(client.get("/").text)})
+        assert client.get(ASKED).status_code == 303
+
+
+def test_after_a_form_an_answer_is_made_anew(app: FastAPI, access: HeldAccess) -> None:
+    """Who has changed something does not see what was found before."""
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        csrf = proof(client.get("/admin/nodes").text)
+        assert client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"}).status_code == 303
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        fetched(client, ASKED)
+        assert access.held.asked == 2
+
+
+@pytest.mark.parametrize(("kept", "asked"), [(0.0, 2), (30.0, 1)])
+def test_an_answer_is_kept_for_a_while(app: FastAPI, access: HeldAccess, kept: float, asked: int) -> None:
+    """An answer that nobody fetches is there for some time, and then forgotten."""
+    app.state.works = Works(soon=0.05, again=0.05, kept=kept)
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        time.sleep(0.3)
+        fetched(client, ASKED)
+    assert access.held.asked == asked
+
+
+def test_other_pages_are_there_meanwhile(app: FastAPI, access: HeldAccess) -> None:
+    """However many answers are being made, the pages that do not take long are there."""
+    with entered(app) as client:
+        for number in range(50):
+            assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
+        assert client.get("/search").status_code == 200
+        assert access.held.asked < 50
+        access.held.let.set()
+        assert "0.9375" in fetched(client, f"{ASKED}&limit=50")
+
+
+def test_who_waits_for_the_doctor_is_told_how_far_it_is(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an examination one sees which nodes it has come to."""
+    let = Event()
+
+    def examined(db: Any, progress: Any, scan: bool) -> list[Any]:
+        progress("run", 5_000, 92_000)
+        assert let.wait(30)
+        return doctor(db, progress=progress, scan=scan)
+
+    monkeypatch.setattr("arangopipe_ops.admin.doctor", examined)
+    with entered(app) as client:
+        assert "It is at run, 5,000 of 92,000." in client.get("/admin/doctor?look=all").text
+        let.set()
+        assert "Working on it" not in fetched(client, "/admin/doctor?look=all")
+
+
+# in a real browser
+
+
+@pytest.fixture
+def address(app: FastAPI) -> Iterator[str]:
+    """The pages behind a socket."""
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture
+def ann(browser: Any, address: str) -> Iterator[Visit]:
+    """Somebody who has signed in."""
+    visit = Visit(browser, address).enter()
+    yield visit
+    visit.close()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_browser_looks_again_until_the_answer_is_there(ann: Visit, access: HeldAccess, tmp_path: Path) -> None:
+    """Somebody sees for how long it is worked on, and then the answer, at the same address and without a click."""
+    page = ann.page
+    page.goto(ASKED)
+    page.get_by_text("for 2 seconds so far").wait_for()
+    access.held.let.set()
+    page.get_by_role("cell", name="0.9375").first.wait_for()
+    assert page.url.endswith(ASKED)
+    assert access.held.asked == 1
+
+
+@pytest.fixture
+def told(ann: Visit) -> Visit:
+    """Somebody who has been told to wait."""
+    ann.page.goto(ASKED)
+    assert ann.page.get_by_role("heading", name="Working on it").is_visible()
+    return ann
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_waiting_is_for_everybody(told: Visit) -> None:
+    """axe finds nothing in the way of anybody who waits, light or dark; the page fits in a hand."""
+    for scheme in ("light", "dark"):
+        told.page.emulate_media(color_scheme=scheme)
+        assert told.barriers() == []
+    told.page.set_viewport_size(SIZES["narrow"])
+    assert told.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_documentation_shows_the_wait(told: Visit, tmp_path: Path) -> None:
+    """The page has its picture in docs/web.md; `make pictures` takes it anew."""
+    told.page.set_viewport_size(PICTURE)
+    picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / "waiting.webp"
+    picture.write_bytes(told.picture())
+    assert "](images/waiting.webp)" in (DOCS / "web.md").read_text()
+    assert (DOCS / "images" / "waiting.webp").is_file()
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_without_scripts_the_answer_comes_too(browser: Any, address: str, access: HeldAccess) -> None:
+    """A browser without scripts looks again every second."""
+    visit = Visit(browser, address, java_script_enabled=False).enter()
+    visit.page.goto(ASKED)
+    visit.page.get_by_text(re.compile(r"for \d+ seconds? so far")).wait_for()
+    access.held.let.set()
+    visit.page.get_by_role("cell", name="0.9375").first.wait_for()
+    visit.close()
