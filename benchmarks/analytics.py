@@ -88,7 +88,7 @@ def report(store: Store, runs: list[Any]) -> None:
         "serving drift of a project": ("serving-drift", {"metric": "accuracy", "project": project}, 0),
         "what was live, all projects": ("live", {"at": "2999-01-01"}, 0),
     }
-    base = median(lambda: store.search("Run", limit=100))
+    base = median(lambda: store.search("Run", limit=100), CALLS)
     print(f"{len(runs):,} runs, {of_task:,} of the task, {of_project:,} of the project\n")
     print(f"{'':<34}{'ms':>10}{'ratio':>10}{'us/run':>10}")
     print(f"{'Store.search, newest 100 runs':<34}{base:>10.2f}{1:>10.2f}{'':>10}")
