@@ -9,9 +9,11 @@ from typing import Any
 
 from .catalog import Collection
 from .errors import ERRORS, ArangoError
-from .storage import Transaction
+from .storage import Document, Transaction
 
 MAX_WARNINGS = 10
+CHECK_EVERY = 256
+"""After how many rows of a loop the deadline is looked at."""
 CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
 """An environment variable; if it is set, statements are refused that only a single server accepts."""
 
@@ -67,6 +69,11 @@ class Context:
     def check_deadline(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ArangoError(1500)
+
+    def document(self, handle: str) -> Document | None:
+        """By its id, None if it is not there; raises 1203 if its collection is not."""
+        name, _, key = handle.partition("/")
+        return self.transaction.get(self.collection(name), key) if key else None
 
     def collection(self, name: str) -> Collection:
         return self.transaction.catalog.collection(self.database, name)
