@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from random import Random
@@ -13,7 +14,7 @@ from arangopipe_ops import stages
 from arangopipe_ops.admin import doctor, extend, extension, plan, rank, ranked, unrank, withdraw
 from arangopipe_ops.analytics import Policy, best_run, candidates, select_model
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import Stage
+from arangopipe_ops.model import SCHEMA, Index, Stage
 from arangopipe_ops.store import Store
 
 RUNS = 120
@@ -62,7 +63,25 @@ def store(db: Any) -> Store:
         store.write(stage)
     best = best_run(store, "accuracy", limit=2)
     store.archive({"_id": best[0]["run"]})
+    link_further(store)
     return store
+
+
+def link_further(store: Store) -> None:
+    """Link runs as other programs may have: some to a second model, or twice to one, some to another performance."""
+    random = Random(11)
+    models = sorted(model["_id"] for model in store.db.collection("models").all())
+    for link in sorted(store.db.collection("run_models").all(), key=lambda link: link["_key"]):
+        if random.random() < 0.3:
+            add(store, "run_models", random.choice(models), link["_to"])
+        if random.random() < 0.3:
+            year = random.choice((2020, 2090))
+            key = store.db.collection("devperf").insert({"accuracy": round(random.random(), 1) + 0.5})["_key"]
+            add(store, "run_devperf", link["_to"], f"devperf/{key}", created=f"{year}-01-01T00:00:00.000Z")
+
+
+def add(store: Store, edges: str, source: str, target: str, **more: str) -> None:
+    store.db.collection(edges).insert({"_from": source, "_to": target, **more}, silent=True)
 
 
 def answers(store: Store) -> list[Any]:
@@ -129,7 +148,19 @@ def test_ranking_and_types_of_ones_own(db: Any) -> None:
     assert ranked(db) == ["accuracy", "loss"]
 
 
-@pytest.mark.parametrize("metric", ["", "a.b", "_key", "a[*]"])
+def test_ranking_and_an_index_of_ones_own(db: Any) -> None:
+    """An index of performance over several attributes, which somebody added, ranks nothing and stays."""
+    indexes = [*SCHEMA.node("DevPerf").indexes, Index(("accuracy", "created"))]
+    extend(db, nodes=[replace(SCHEMA.node("DevPerf"), indexes=tuple(indexes))])
+    assert ranked(db) == []
+    rank(db, "loss")
+    unrank(db, "accuracy")
+    assert ranked(db) == ["loss"]
+    assert plan(db) == []
+    assert ["accuracy", "created"] in [index["fields"] for index in db.collection("devperf").indexes()]
+
+
+@pytest.mark.parametrize("metric", ["", "a.b", "_key", "a[*]", "created"])
 def test_what_cannot_be_ranked(db: Any, metric: str) -> None:
     """A metric that an index cannot have is refused, and nothing is changed."""
     with pytest.raises(Invalid, match="metric: "):
@@ -140,6 +171,6 @@ def test_what_cannot_be_ranked(db: Any, metric: str) -> None:
 def test_a_store_is_none_the_wiser(store: Store) -> None:
     """Runs are written and exported as before, by a store that was open before."""
     rank(store.db, "accuracy")
-    store.write(stages.log_run("late", model="big forest", metrics={"accuracy": 2.0}))
+    store.write(stages.log_run("late", model="big forest", metrics={"accuracy": 3.0}))
     assert best_run(Store(store.db), "accuracy")[0]["run_id"] == "late"
-    assert store.search("DevPerf", {"accuracy": {">": 1}})["total"] == 1
+    assert store.search("DevPerf", {"accuracy": {">": 2}})["total"] == 1

@@ -1,5 +1,6 @@
 """Answers that take their time: what is told within a moment, and how the answer comes after it."""
 
+import gc
 import os
 import re
 import shutil
@@ -201,6 +202,47 @@ def test_after_a_form_an_answer_is_made_anew(app: FastAPI, access: HeldAccess) -
         assert access.held.asked == 2
 
 
+def test_what_was_found_while_a_form_was_carried_out_is_made_anew(
+    app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look in another tab before the change was made is not shown after it."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/nodes").text)
+
+        def write(*arguments: Any, **options: Any) -> Any:
+            assert client.get(ASKED).status_code == 202
+            return Store.write(access.held, *arguments, **options)
+
+        monkeypatch.setattr(access.held, "write", write)
+        assert client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"}).status_code == 303
+        access.held.let.set()
+        fetched(client, ASKED)
+        assert access.held.asked == 2
+
+
+def test_who_waits_is_not_told_what_is_for_another_page(app: FastAPI, access: HeldAccess) -> None:
+    """That a form was carried out is said on the page that it leads to, however often another tab looks meanwhile."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/nodes").text)
+        client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"})
+        assert "cheese" not in client.get(ASKED).text
+        assert "cheese is registered." in client.get("/admin/nodes").text
+
+
+def test_an_answer_that_nobody_fetches_may_be_an_error(
+    app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the database refused to somebody is no fault of the service, so its log has nothing of it."""
+    app.state.works = Works(soon=0.05, again=5, kept=0)
+    monkeypatch.setattr(access.held, "query", _interrupted(access.held))
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 204
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 @pytest.mark.parametrize(("kept", "asked"), [(0.0, 2), (30.0, 1)])
 def test_an_answer_is_kept_for_a_while(app: FastAPI, access: HeldAccess, kept: float, asked: int) -> None:
     """An answer that nobody fetches is there for some time, and then forgotten."""
@@ -222,6 +264,18 @@ def test_other_pages_are_there_meanwhile(app: FastAPI, access: HeldAccess) -> No
         assert access.held.asked < 50
         access.held.let.set()
         assert "0.9375" in fetched(client, f"{ASKED}&limit=50")
+
+
+def test_few_answers_of_a_file_are_made_at_once(access: HeldAccess) -> None:
+    """The database of a file works in this process: two that take their time leave the other pages their share."""
+    app = create_app(access)
+    app.state.works.soon = 0.05
+    with entered(app) as client:
+        for number in range(4):
+            assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
+        assert access.held.asked == 2
+        access.held.let.set()
+        assert "0.9375" in fetched(client, f"{ASKED}&limit=4")
 
 
 def test_who_waits_for_the_doctor_is_told_how_far_it_is(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:

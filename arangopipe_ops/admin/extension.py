@@ -55,9 +55,9 @@ def extend(
 
     def with_them(schema: Schema) -> Schema:
         for node in given[0]:
-            _refusechange_schema(schema.nodes.get(node.kind), node, ("collection", "identity", "name"))
+            _refuse_change(schema.nodes.get(node.kind), node, ("collection", "identity", "name"))
         for edge in given[1]:
-            _refusechange_schema(schema.edges.get(edge.name), edge, ("source", "target", "upstream"))
+            _refuse_change(schema.edges.get(edge.name), edge, ("source", "target", "upstream"))
         extended = schema.extended(*given)
         collections = {node.collection for node in extended.nodes.values()} | extended.edges.keys()
         for node in given[0]:
@@ -147,7 +147,7 @@ def _swap(db: "StandardDatabase", schema: Schema, revision: str | None, reason: 
         return False
 
 
-def _refusechange_schema(old: Any, new: Any, attributes: Sequence[str]) -> None:
+def _refuse_change(old: Any, new: Any, attributes: Sequence[str]) -> None:
     for name in attributes:
         if old is not None and getattr(old, name) != getattr(new, name):
             raise Conflict(

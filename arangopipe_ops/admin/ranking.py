@@ -7,7 +7,7 @@ from arangopipe_ops import model
 from arangopipe_ops.admin.extension import change_schema
 from arangopipe_ops.admin.provisioning import apply, plan, stored_extension
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model import SCHEMA, Index, Schema
+from arangopipe_ops.model import OWN, SCHEMA, Index, Schema
 from arangopipe_ops.store import driver_errors
 
 if TYPE_CHECKING:
@@ -24,18 +24,23 @@ def ranked(db: "StandardDatabase") -> list[str]:
 
 def ranked_in(schema: Schema) -> list[str]:
     """Return the metrics that runs of a schema are ranked by."""
-    return [index.fields[0] for index in schema.node(_KIND).indexes if index not in SCHEMA.node(_KIND).indexes]
+    return [index.fields[0] for index in schema.node(_KIND).indexes if _ranks(index)]
+
+
+def _ranks(index: Index) -> bool:
+    return len(index.fields) == 1 and index not in SCHEMA.node(_KIND).indexes
 
 
 def rank(db: "StandardDatabase", *metrics: str) -> bool:
     """Have runs ranked by metrics of their performance in development; return whether any was not yet.
 
     `best_run` and policies then find the best of a large project in an index, which each run that is written costs a
-    little. Worth it for what decides over deployments. Raises Invalid for a metric inside another (`a.b`).
+    little. Worth it for what decides over deployments. Raises Invalid for a metric inside another (`a.b`), and for what
+    the store sets.
     """
     for metric in metrics:
-        if not metric or "." in metric or "[" in metric or metric.startswith("_"):
-            raise Invalid("metric", f"{metric!r} is not the name of a metric that an index can have: one of its own")
+        if not metric or "." in metric or "[" in metric or metric.startswith("_") or metric in OWN:
+            raise Invalid("metric", f"{metric!r} is no metric that runs can be ranked by: one inside others is not")
 
     def with_them(schema: Schema) -> Schema:
         return _ranking(schema, [*ranked_in(schema), *metrics])
@@ -57,5 +62,7 @@ def unrank(db: "StandardDatabase", *metrics: str) -> bool:
 
 
 def _ranking(schema: Schema, metrics: list[str]) -> Schema:
-    indexes = (*SCHEMA.node(_KIND).indexes, *(Index((metric,)) for metric in dict.fromkeys(metrics)))
-    return schema.extended([replace(schema.node(_KIND), indexes=indexes)], [])
+    node = schema.node(_KIND)
+    kept = [index for index in node.indexes if not _ranks(index) or index.fields[0] in metrics]
+    new = [Index((metric,)) for metric in dict.fromkeys(metrics) if metric not in ranked_in(schema)]
+    return schema.extended([replace(node, indexes=(*kept, *new))], [])

@@ -29,7 +29,7 @@ _WHERE = """
       LET d = MERGE(r, {{metrics, model: m, params: {params}}}){filters}"""
 
 _BEST = """
-      SORT value {order}, at DESC, r._key
+      SORT value {order}, at DESC, r._key, m._key
       LIMIT @limit
       RETURN {{r, m, at, value, metrics}})"""
 
@@ -47,11 +47,10 @@ LET end = LENGTH(top) == @window ? LAST(top).value : null
 LET model_of = ZIP(found_models[*]._id, found_models)
 LET near = (FOR one IN top
     FILTER end == null OR one.value != end
-    FOR measured IN run_devperf FILTER measured._to == one.id
-      LET r = DOCUMENT(measured._from)
-      FILTER r != null AND r.archived == null
-    FOR link IN run_models FILTER link._to == r._id
-      LET m = model_of[link._from]
+    FOR r IN DOCUMENT(UNIQUE(FOR x IN run_devperf FILTER x._to == one.id RETURN x._from))
+      FILTER r.archived == null
+    FOR id IN UNIQUE(FOR link IN run_models FILTER link._to == r._id RETURN link._from)
+      LET m = model_of[id]
       FILTER m != null{fit}
       FILTER metrics._id == one.id{best}
 LET enough = ranked AND (end == null OR LENGTH(near) == @limit)

@@ -5,6 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
+from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.pages import (
     administration,
     ask,
@@ -22,7 +23,7 @@ from arangopipe_ops.web.pages import (
     users,
 )
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
-from arangopipe_ops.web.pages.waiting import Works, made_anew
+from arangopipe_ops.web.pages.waiting import MOST_OF_A_FILE, Works, made_anew
 
 TOPICS = (
     overview,
@@ -48,6 +49,8 @@ def install(app: FastAPI) -> None:
     open_pages.include_router(signing.routes)
     app.include_router(open_pages)
     mount(app, signing.SignedIn())
+    if isinstance(app.state.access, FileAccess):
+        app.state.works = Works(most=MOST_OF_A_FILE)
 
 
 def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:

@@ -60,7 +60,7 @@ def render(request: Request, template: str, facts: Mapping[str, Any], status: in
         "page_path": path_of(request),
         "user": session and session.user,
         "navigation": _navigation(request) if session else (),
-        "notice": session and session.told(),
+        "notice": session.told if session else lambda: None,
         "csrf": callers.proof(request),
         "signs_out": callers.signs_out,
         "refusals": callers.refusals(request),

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Request
+from fastapi import HTTPException, Request
 from starlette.responses import Response
 
+from arangopipe_ops.errors import ArangopipeError
 from arangopipe_ops.web.access import STATEMENT_SECONDS
 from arangopipe_ops.web.pages.rendering import HEADERS, render
 from arangopipe_ops.web.pages.sessions import session_of
@@ -21,8 +22,14 @@ KEPT_SECONDS = 60.0
 MOST_AT_ONCE = 16
 """So many answers that take their time are made at once; the threads that are left are for other pages."""
 
+MOST_OF_A_FILE = 2
+"""So many of a file, whose database works in this process: more would be there no sooner, and other pages later."""
+
 Key = tuple[str, str]
 """Whose answer it is, and its address."""
+
+Made = Response | ArangopipeError | HTTPException
+"""An answer, or what is told in place of one; anything else that making it raises is a fault, also if nobody asks."""
 
 
 @dataclass
@@ -36,7 +43,7 @@ class Progress:
 class Work:
     """An answer that is being made."""
 
-    answer: asyncio.Future[Response]
+    answer: asyncio.Future[Made]
     progress: Progress
     since: float = field(default_factory=time.monotonic)
 
@@ -48,9 +55,15 @@ class Works:
     it is has a page before them, and is held up to `again` seconds.
     """
 
-    def __init__(self, soon: float = SOON_SECONDS, again: float = AGAIN_SECONDS, kept: float = KEPT_SECONDS) -> None:
+    def __init__(
+        self,
+        soon: float = SOON_SECONDS,
+        again: float = AGAIN_SECONDS,
+        kept: float = KEPT_SECONDS,
+        most: int = MOST_AT_ONCE,
+    ) -> None:
         self.soon, self.again, self.kept = soon, again, kept
-        self._limiter = CapacityLimiter(MOST_AT_ONCE)
+        self._limiter = CapacityLimiter(most)
         self._works: dict[Key, Work] = {}
 
     async def answered(self, key: Key, make: Callable[[], Response], progress: Progress) -> Response | Work:
@@ -60,7 +73,10 @@ class Works:
         if not work.answer.done():
             return work
         self._drop(key, work)
-        return work.answer.result()
+        made = work.answer.result()
+        if isinstance(made, Response):
+            return made
+        raise made
 
     async def unfinished(self, key: Key) -> Work | None:
         """Return the work on an answer, or None as soon as there is nothing to wait for."""
@@ -70,10 +86,16 @@ class Works:
         return None if work is None or work.answer.done() else work
 
     def _begun(self, key: Key, make: Callable[[], Response], progress: Progress) -> Work:
-        answer = asyncio.ensure_future(to_thread.run_sync(make, limiter=self._limiter))
+        answer = asyncio.ensure_future(self._made(make))
         work = self._works[key] = Work(answer, progress)
         answer.add_done_callback(lambda _: answer.get_loop().call_later(self.kept, self._drop, key, work))
         return work
+
+    async def _made(self, make: Callable[[], Response]) -> Made:
+        try:
+            return await to_thread.run_sync(make, limiter=self._limiter)
+        except (ArangopipeError, HTTPException) as error:
+            return error
 
     def forget(self, session: str) -> None:
         """Have the answers to somebody made anew: they have changed something since."""
@@ -129,8 +151,11 @@ def _being_made(request: Request, work: Work) -> Response:
     return render(request, "waiting.html", facts, 202)
 
 
-async def made_anew(request: Request) -> None:
-    """Let nobody see after a form what was found before it."""
-    session = session_of(request)
-    if session is not None and request.method not in ("GET", "HEAD"):
-        works_of(request).forget(session.id)
+async def made_anew(request: Request) -> AsyncIterator[None]:
+    """Let nobody see after a form what was found before it was carried out."""
+    try:
+        yield
+    finally:
+        session = session_of(request)
+        if session is not None and request.method not in ("GET", "HEAD"):
+            works_of(request).forget(session.id)
