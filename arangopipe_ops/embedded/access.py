@@ -110,7 +110,8 @@ def _scanned(items: Iterable[Item], context: Context) -> Iterator[Item]:
     """`items`, counted, giving up when the statement has run for too long."""
     for item in items:
         context.scanned_full += 1
-        if context.scanned_full % CHECK_EVERY == 0:
+        context.looped += 1
+        if context.looped % CHECK_EVERY == 0:
             context.check_deadline()
         yield item
 
@@ -119,7 +120,8 @@ def _indexed(items: Iterable[Item], context: Context) -> Iterator[Item]:
     """The same of what an index leads to."""
     for item in items:
         context.scanned_index += 1
-        if context.scanned_index % CHECK_EVERY == 0:
+        context.looped += 1
+        if context.looped % CHECK_EVERY == 0:
             context.check_deadline()
         yield item
 

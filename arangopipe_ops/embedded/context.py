@@ -48,6 +48,8 @@ class Context:
     fail_on_warning: bool = False
     scanned_full: int = 0
     scanned_index: int = 0
+    looped: int = 0
+    """Documents that loops came by, one after the other."""
     filtered: int = 0
     writes: int = 0
     ignored: int = 0
