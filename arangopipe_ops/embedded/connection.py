@@ -21,8 +21,6 @@ from .errors import ArangoError
 APPLICATION_ID = 0x4172616E
 SCHEMA_VERSION = 3
 BUSY_SECONDS = 30.0
-MAPPED = 2 << 30
-"""How many bytes of a file are read as memory, which spares a look-up in a large file most of its system calls."""
 
 SCHEMA = """
 CREATE TABLE state (version INTEGER NOT NULL, tick INTEGER NOT NULL);
@@ -182,7 +180,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> Non
     if version < SCHEMA_VERSION:
         _upgrade(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(f"PRAGMA mmap_size = {MAPPED}")
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
