@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def milliseconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     call()
-    return (time.perf_counter() - start) * 1000
+    return (clock() - start) * 1000
 
 
-def median(call: Callable[[], object], calls: int) -> float:
+def median(call: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the median time of a call in milliseconds; a first one does not count."""
     call()
-    return statistics.median(milliseconds(call) for _ in range(calls))
+    return statistics.median(milliseconds(call, clock) for _ in range(calls))

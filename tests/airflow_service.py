@@ -1,16 +1,21 @@
 """A real Airflow for tests: api-server, scheduler, dag-processor and triggerer, each a process of its own."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,26 @@ def free_port() -> int:
     return port
 
 
+@cache
+def original() -> Path:
+    """A home with its configuration and its migrated database, made once for all Airflows of this process."""
+    home = Path(tempfile.mkdtemp(prefix="airflow_original_"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    environment = settings(home, home / "dags", "http://127.0.0.1:0")
+    subprocess.run([AIRFLOW, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=300)
+    with closing(sqlite3.connect(home / "airflow.db")) as log:
+        log.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return home
+
+
+def settle(home: Path) -> None:
+    """Make a home for an Airflow, whose configuration names paths in it."""
+    configuration = (original() / "airflow.cfg").read_text()
+    (home / "airflow.cfg").write_text(configuration.replace(str(original()), str(home)))
+    shutil.copyfile(original() / "airflow.db", home / "airflow.db")
+    (home / "passwords.json").write_text(json.dumps(PASSWORDS))
+
+
 class AirflowService:
     """A running Airflow. `call` speaks its REST API as admin."""
 
@@ -37,8 +62,7 @@ class AirflowService:
         self.token = ""
 
     def start(self) -> None:
-        (self.home / "passwords.json").write_text(json.dumps(PASSWORDS))
-        subprocess.run([AIRFLOW, "db", "migrate"], env=self.environment, check=True, capture_output=True)
+        settle(self.home)
         for component in COMPONENTS:
             log = (self.home / f"{component}.log").open("wb")
             self.processes.append(
@@ -51,14 +75,19 @@ class AirflowService:
         self.token = self.call("POST", "/auth/token", login)["access_token"]
 
     def stop(self) -> None:
-        for process in self.processes:
+        """End the components, last the API server, to which tasks that end have something to tell."""
+        server, others = self.processes[:1], self.processes[1:]
+        for process in others:
             os.killpg(process.pid, signal.SIGTERM)
-        for process in self.processes:
+        for process in others:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        for process in server:  # asked to end, it would tidy up its memory for seconds
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:

@@ -82,7 +82,8 @@ def mlflow(folder: Path) -> Iterator[str]:
     command = [program, "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--port", url.rpartition(":")[2], "--default-artifact-root", str(folder), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    with started(command, folder / "mlflow.log", answers(f"{url}/health"), cwd=folder, env=environment):
+    kill = signal.SIGKILL  # asked to end, it may take 20 seconds
+    with started(command, folder / "mlflow.log", answers(f"{url}/health"), kill, cwd=folder, env=environment):
         yield url
 
 

@@ -11,7 +11,7 @@ from browser import PICTURE, Visit, browser, needs_chromium
 from served_database import PASSWORD, ServedDatabase, served
 
 __all__ = ["browser"]
-pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_chromium]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, needs_chromium]
 
 DAG = """
 from airflow.sdk import DAG

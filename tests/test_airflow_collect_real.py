@@ -27,7 +27,7 @@ from arangopipe_ops.serving import Period, gaps, periods
 from arangopipe_ops.store import Store
 
 psycopg = pytest.importorskip("psycopg")
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
 DAG = "collect_serving_performance"
 NORTH, SOUTH = GRADERS = ("apple grader north", "apple grader south")

@@ -16,7 +16,7 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
 assert HOME
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
 TASKS = 50
 EDGES = ("run_models", "run_datasets", "run_modelparams", "run_devperf")

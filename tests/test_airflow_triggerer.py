@@ -16,7 +16,7 @@ from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
 DAGS = """
 from airflow.sdk import dag, task
@@ -84,6 +84,13 @@ def running_dags(airflow: AirflowService) -> list[str]:
     return [each["state"] for each in runs if each["state"] not in ("success", "failed")]
 
 
+def told(airflow: AirflowService) -> list[str] | None:
+    """Return the keys of the models that the watcher keeps as told, or None where it has not looked yet."""
+    [asset] = airflow.call("GET", "/api/v2/assets")["assets"]
+    places = airflow.call("GET", f"/api/v2/assets/{asset['id']}/state-store")["asset_state_store"]
+    return [key for place in places for key in place["value"]["told"]] if places else None
+
+
 def model(graph: Store, name: str) -> None:
     graph.write(stages.register_model(name, project="wine", task="grading"))
 
@@ -112,12 +119,10 @@ def test_a_deferred_sensor(airflow: AirflowService, graph: Store) -> None:
 
 def test_a_new_model_starts_a_dag_also_after_the_triggerer_was_down(airflow: AirflowService, graph: Store) -> None:
     """A model that is registered starts the DAG once, and so does one that is registered while no triggerer runs."""
-    log = airflow.home / "triggerer.log"
-    airflow.wait_for(lambda: "trigger ID" in log.read_text(), 90, "the watcher to start")
-    time.sleep(5)
+    airflow.wait_for(lambda: told(airflow) is not None, 90, "the watcher to have looked")
     model(graph, "first")
     airflow.wait_for(lambda: seen(airflow) == ["first"], 60, "the first model to be seen")
-    time.sleep(6)
+    airflow.wait_for(lambda: bool(told(airflow)), 30, "the watcher to keep that")
     old = airflow.processes.pop()
     os.killpg(old.pid, signal.SIGTERM)
     old.wait(30)

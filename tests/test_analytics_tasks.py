@@ -112,7 +112,7 @@ def test_a_run_counts_once(store: Store) -> None:
     for chosen in ({}, {"dataset": "d"}):
         rows = ask(store, "influence", **chosen)
         assert [(row["model"], row["runs"], row["last_run"]) for row in rows] == [("a", 2, last), ("b", 1, last)]
-    assert ask(store, "influence", model="b") == rows[1:]
+    assert ask(store, "influence", model="b") == ask(store, "influence", model="b", dataset="d") == rows[1:]
     row = ask(store, "summary", project="p")
     assert (row["datasets"], row["featuresets"], row["runs"], row["last_run"]) == (1, 2, 2, last)
     assert row["runs_by_status"] == {"completed": 2}

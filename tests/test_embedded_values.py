@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arangopipe_ops.embedded.errors import ArangoError
-from arangopipe_ops.embedded.values import adopt, contains, encode, equal, less, parse, to_number, to_string, unique
+from arangopipe_ops.embedded.values import (
+    adopt,
+    contains,
+    encode,
+    encode_descending,
+    equal,
+    less,
+    parse,
+    to_number,
+    to_string,
+    unique,
+)
 
 ASCENDING: list[Any] = [
     *(None, False, True, -(2**63), -1.5, -1, 0, 0.5, 1, 2**53, 2**53 + 1, 2**64 - 1, 1e300),
@@ -43,6 +54,17 @@ def test_order_and_equality_agree(left: Any, right: Any) -> None:
     """Of two values exactly one is less, or they are equal, in the index as in a comparison."""
     assert less(left, right) + less(right, left) + equal(left, right) == 1
     assert equal(left, right) == (encode(left) == encode(right))
+
+
+@run
+@given(json_values, json_values, json_values, json_values)
+def test_values_have_an_order_downwards(left: Any, right: Any, one: Any, other: Any) -> None:
+    """Bytes for a descending order are the other way round, also with the bytes of another value behind them."""
+    assert (encode_descending(left) < encode_descending(right)) == less(right, left)
+    downwards = less(right, left) or (equal(left, right) and less(one, other))
+    assert (encode_descending(left) + encode(one) < encode_descending(right) + encode(other)) == downwards
+    upwards = less(left, right) or (equal(left, right) and less(other, one))
+    assert (encode(left) + encode_descending(one) < encode(right) + encode_descending(other)) == upwards
 
 
 @run

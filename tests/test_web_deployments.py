@@ -308,8 +308,10 @@ def test_many_periods_are_put_together(ann: Browser, monkeypatch: pytest.MonkeyP
 
 
 def test_a_policy_tells_what_it_would_do(ann: Browser) -> None:
-    """The page has the policy's decision, its reason, and the candidates with their figures, the best first."""
-    page = ann.get(f"{page_of(ann, 'new')}/promotion?metric=accuracy")
+    """The page has the policy's decision, its reason, and the candidates with their figures, in two requests."""
+    path, asked = page_of(ann, "new"), Requests(ann.access.store(TOKEN).db)
+    page = ann.get(f"{path}/promotion?metric=accuracy")
+    assert len(asked) == 2
     assert "<b>Promote</b>: run r11 has accuracy 0.91, the active chosen has 0.88: better by 0.03" in page
     assert "This deployment is of that run" in page
     rows = re.findall(r'<tr><th scope="row"><a [^>]+>(r\d+)</a></th><td><span class="number"[^>]*>([\d.]+)', page)

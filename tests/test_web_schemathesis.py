@@ -23,8 +23,7 @@ from arangopipe_ops.stages import log_run, register_deployment, register_model, 
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
 
-# All generated tests have one name, so that of those shared out to processes all but one would be lost.
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 TOKEN = "one-token-for-the-test"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}

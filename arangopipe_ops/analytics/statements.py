@@ -21,7 +21,7 @@ _RUNS = """
     LET linked = (FOR link IN run_models FILTER link._from {models} RETURN link._to)
     FOR r IN run
       FILTER r._id IN linked AND r.archived == null"""
-# Looked up together, which costs less than one by one: in a cluster each DOCUMENT() is a request of its own.
+# Looked up together, which costs less than a DOCUMENT() for each, above all in a cluster.
 
 RUNS = _RUNS.format(models="== m._id")
 

@@ -180,11 +180,11 @@ _BY_DATASET = """FOR data IN {source}
   LET readers = {readers}
   FOR r IN run
     FILTER r._id IN readers AND r.archived == null
-    FOR link IN run_models FILTER link._to == r._id{only}
+    FOR link IN run_models FILTER link._to == r._id
   COLLECT data_id = data._id, model_id = link._from"""
 
 _BY_MODEL = """FOR m IN model{runs}
-      FOR used IN {read}
+      FOR used IN {read}{only}
   COLLECT data_id = used, model_id = m._id"""
 
 
@@ -199,18 +199,17 @@ def influence(store: Store, dataset: str | None = None, model: str | None = None
     are active now. Raises NotFound for a name that no data set or model has.
     """
     binds: Document = {"limit": limit}
-    known, found, only = "", [], ""
+    known, found = "", []
     for kind, name in (("Dataset", dataset), ("Model", model)):
         if name is not None:
             known += named(kind, kind.lower())
             found.append(f"{kind}: LENGTH({kind.lower()}) > 0")
             binds |= bound(kind, kind.lower(), name)
-    if dataset is None and model is not None:
-        used = _BY_MODEL.format(runs=RUNS, read=READ)
+    if model is not None:
+        only = "" if dataset is None else " FILTER used IN dataset[*]._id"
+        used = _BY_MODEL.format(runs=RUNS, read=READ, only=only)
     else:
-        only = "" if model is None else " FILTER link._from IN model[*]._id"
-        source = "datasets" if dataset is None else "dataset"
-        used = _BY_DATASET.format(source=source, readers=READERS, only=only)
+        used = _BY_DATASET.format(source="datasets" if dataset is None else "dataset", readers=READERS)
     text = _INFLUENCE.format(known=known, used=used, at=AT, found=", ".join(found), promoted=PROMOTED)
     return list(ask(store, text, binds, Dataset=dataset, Model=model))
 

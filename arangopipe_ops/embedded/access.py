@@ -6,22 +6,24 @@ those it covers, exactly, and leaves the others as filters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from itertools import islice, product
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from itertools import chain, islice, product
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
-from .catalog import EXPANSION, Index
-from .context import Context
+from .catalog import EXPANSION, Collection, Index
+from .context import CHECK_EVERY, Context
 from .expressions import Eval, Frame
 from .storage import Document, prefix_range
 from .tree import Array, Attribute, Binary, Element, Expansion, Expr, Literal, SortKey, Variable
-from .values import HIGHEST, Value, encode
+from .values import HIGHEST, Value, encode, encode_all
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 LOWER = frozenset((">", ">="))
 UPPER = frozenset(("<", "<="))
+Item = TypeVar("Item")
 
 
 class Access(Protocol):
@@ -104,50 +106,61 @@ def _listed(each: Condition) -> tuple[Expr, ...]:
     return each.value.items if each.operator == "IN" and isinstance(each.value, Array) else ()
 
 
+def _scanned(items: Iterable[Item], context: Context) -> Iterator[Item]:
+    """`items`, counted, giving up when the statement has run for too long."""
+    for item in items:
+        context.scanned_full += 1
+        context.looped += 1
+        if context.looped % CHECK_EVERY == 0:
+            context.check_deadline()
+        yield item
+
+
+def _indexed(items: Iterable[Item], context: Context) -> Iterator[Item]:
+    """The same of what an index leads to."""
+    for item in items:
+        context.scanned_index += 1
+        context.looped += 1
+        if context.looped % CHECK_EVERY == 0:
+            context.check_deadline()
+        yield item
+
+
 @dataclass(slots=True)
 class Scan:
     """All documents, in the order of their insertion."""
 
-    collection: str
+    collection: Collection
+    loop: int
+    """The loop's number in its statement."""
 
     def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
-        context: Context = frame[0]
-        for document in context.transaction.scan(context.collection(self.collection), body):
-            context.scanned_full += 1
-            yield document
+        return _scanned(frame[0].transaction.scan(self.collection, body, self.loop), frame[0])
 
     def unseen(self, frame: Frame) -> Iterator[object]:
-        context: Context = frame[0]
-        for row in context.transaction.rows(context.collection(self.collection)):
-            context.scanned_full += 1
-            yield row
+        return _scanned(frame[0].transaction.rows(self.collection), frame[0])
 
     def count(self, frame: Frame, most: int | None) -> int:
         context: Context = frame[0]
-        number = context.transaction.count(context.collection(self.collection))
+        number = context.transaction.count(self.collection)
         return number if most is None else min(number, most)
 
     def explain(self) -> dict[str, Any]:
-        return {"type": "EnumerateCollectionNode", "collection": self.collection}
+        return {"type": "EnumerateCollectionNode", "collection": self.collection.name}
 
 
 @dataclass(slots=True)
 class Primary:
     """Documents by `_key` or `_id`, one value or (`many`) an array of them."""
 
-    collection: str
+    collection: Collection
     attribute: str
     value: Eval
     many: bool
 
     def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
-        context: Context = frame[0]
         keys = self._keys(self.value(frame))
-        if not keys:
-            return
-        for document in context.transaction.get_many(context.collection(self.collection), keys, body):
-            context.scanned_index += 1
-            yield document
+        return _indexed(frame[0].transaction.get_many(self.collection, keys, body), frame[0])
 
     def unseen(self, frame: Frame) -> Iterator[Document]:
         return self.documents(frame, body=False)
@@ -162,12 +175,12 @@ class Primary:
         texts = dict.fromkeys(item for item in values if isinstance(item, str))
         if self.attribute == "_key":
             return list(texts)
-        prefix = f"{self.collection}/"
+        prefix = f"{self.collection.name}/"
         return [text[len(prefix) :] for text in texts if text.startswith(prefix)]
 
     def explain(self) -> dict[str, Any]:
         index = {"type": "primary", "name": "primary", "fields": ["_key"], "unique": True, "sparse": False}
-        return {"type": "IndexNode", "collection": self.collection, "indexes": [index]}
+        return {"type": "IndexNode", "collection": self.collection.name, "indexes": [index]}
 
 
 @dataclass(slots=True)
@@ -182,38 +195,34 @@ class Bound:
 class Ordered:
     """Documents through an index: values for its first fields, then possibly a range on the next."""
 
-    collection: str
+    collection: Collection
     index: Index
     prefix: list[tuple[Eval, bool]]
     """For each field its value or, if the flag is set, an array of its values (IN)."""
     bounds: list[Bound]
     descending: bool
+    loop: int
+    listed: bool = field(init=False)
+    """Whether there may be more than one range of entries."""
+
+    def __post_init__(self) -> None:
+        self.listed = any(many for _, many in self.prefix)
 
     def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
         context: Context = frame[0]
-        collection = context.collection(self.collection)
-        seen: set[str] = set()
-        for low, high in self._ranges(frame):
-            found = context.transaction.between(collection, self.index.id, low, high, self.descending, body)
-            for document in found:
-                context.scanned_index += 1
-                if self.index.expanded:
-                    if document["_key"] in seen:
-                        continue
-                    seen.add(document["_key"])
-                yield document
+        between, index = context.transaction.between, self.index.id
+        many = (
+            between(self.collection, index, low, high, self.descending, body, self.loop)
+            for low, high in self._ranges(frame)
+        )
+        found = _indexed(chain.from_iterable(many) if self.listed else next(many), context)
+        return _once(found, itemgetter("_key")) if self.index.expanded else found
 
     def unseen(self, frame: Frame) -> Iterator[object]:
         context: Context = frame[0]
-        seen: set[object] = set()
-        for low, high in self._ranges(frame):
-            for row in context.transaction.rows_between(self.index.id, low, high):
-                context.scanned_index += 1
-                if self.index.expanded:
-                    if row in seen:
-                        continue
-                    seen.add(row)
-                yield row
+        between, index = context.transaction.rows_between, self.index.id
+        found = _indexed(chain.from_iterable(between(index, low, high) for low, high in self._ranges(frame)), context)
+        return _once(found, itemgetter(0)) if self.index.expanded else found
 
     def count(self, frame: Frame, most: int | None) -> int:
         if self.index.expanded:
@@ -225,11 +234,12 @@ class Ordered:
         context.scanned_index += number
         return number
 
-    def _ranges(self, frame: Frame) -> Iterator[tuple[bytes, bytes]]:
-        choices = [_choices(value(frame), many) for value, many in self.prefix]
+    def _ranges(self, frame: Frame) -> Iterable[tuple[bytes, bytes]]:
         bounds = [(bound.operator, encode(bound.value(frame))) for bound in self.bounds]
-        for parts in product(*choices):
-            yield _narrow(b"".join(parts), bounds)
+        if not self.listed:
+            return [_narrow(encode_all([value(frame) for value, _ in self.prefix]), bounds)]
+        choices = [_choices(value(frame), many) for value, many in self.prefix]
+        return [_narrow(b"".join(parts), bounds) for parts in product(*choices)]
 
     def may_miss(self, frame: Frame) -> bool:
         """Whether documents that a sparse index leaves out, for a null, could be asked for."""
@@ -240,7 +250,7 @@ class Ordered:
     def explain(self) -> dict[str, Any]:
         return {
             "type": "IndexNode",
-            "collection": self.collection,
+            "collection": self.collection.name,
             "indexes": [deepcopy(self.index.definition)],
             "reverse": self.descending,
         }
@@ -257,7 +267,7 @@ class Sparse:
 
     def documents(self, frame: Frame, body: bool) -> Iterable[Document]:
         if self.through.may_miss(frame):
-            return Scan(self.through.collection).documents(frame, body)
+            return Scan(self.through.collection, self.through.loop).documents(frame, body)
         return self.through.documents(frame, body)
 
     def unseen(self, frame: Frame) -> Iterable[Document]:
@@ -272,6 +282,15 @@ class Sparse:
 
 def _number(items: Iterable[object], most: int | None) -> int:
     return sum(1 for _ in islice(items, most))
+
+
+def _once(items: Iterable[Any], key: Callable[[Any], object]) -> Iterator[Any]:
+    """Those of `items` that have a new key."""
+    seen: set[object] = set()
+    for item in items:
+        if key(item) not in seen:
+            seen.add(key(item))
+            yield item
 
 
 def _choices(value: Value, many: bool) -> list[bytes]:

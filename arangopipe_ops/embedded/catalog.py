@@ -102,8 +102,9 @@ class Catalog:
 
     def collection(self, database: str, name: str) -> Collection:
         try:
-            return self.database(database)[name]
+            return self.databases[database][name]
         except KeyError:
+            self.database(database)
             raise ArangoError(1203, message=f"collection or view not found: {name}") from None
 
     def name_of(self, database: str, name: str) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 from .catalog import Collection
 from .errors import ERRORS, ArangoError
-from .storage import Transaction
+from .storage import Document, Transaction
 
 MAX_WARNINGS = 10
+CHECK_EVERY = 256
+"""After how many rows of a loop the deadline is looked at."""
 CLUSTER_VARIABLE = "ARANGOPIPE_EMBEDDED_CLUSTER"
 """An environment variable; if it is set, statements are refused that only a single server accepts."""
 
@@ -46,6 +48,8 @@ class Context:
     fail_on_warning: bool = False
     scanned_full: int = 0
     scanned_index: int = 0
+    looped: int = 0
+    """Documents that loops came by, one after the other."""
     filtered: int = 0
     writes: int = 0
     ignored: int = 0
@@ -67,6 +71,11 @@ class Context:
     def check_deadline(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise ArangoError(1500)
+
+    def document(self, handle: str) -> Document | None:
+        """By its id, None if it is not there; raises 1203 if its collection is not."""
+        name, _, key = handle.partition("/")
+        return self.transaction.get(self.collection(name), key) if key else None
 
     def collection(self, name: str) -> Collection:
         return self.transaction.catalog.collection(self.database, name)

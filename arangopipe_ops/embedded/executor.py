@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, ClassVar, Protocol
+from math import inf
+from operator import itemgetter
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .access import Access
-from .context import Context
+from .context import CHECK_EVERY, Context
 from .errors import ArangoError
 from .expressions import Eval, Frame
-from .functions.signature import integer
-from .values import TYPE_NAMES, Value, encode, encode_all, is_number, is_true, unique
+from .functions.signature import FARTHEST, integer
+from .values import TYPE_NAMES, Value, encode, encode_all, encode_descending, is_number, is_true, unique
 
 Rows = Iterator[None]
-CHECK_EVERY = 256
-"""After how many rows of a loop the deadline is looked at."""
+Sorted: TypeAlias = tuple[bytes, list[Value]]
+"""What a row is ordered by, and its slots."""
 
 
 class Operator(Protocol):
@@ -161,12 +163,12 @@ class EnumerateCollection:
     snapshot: bool = False
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
-        slot, access, context = self.slot, self.access, frame[0]
+        slot, access = self.slot, self.access
         for _ in source:
             documents: Iterable[Any] = access.documents(frame, self.body) if self.used else access.unseen(frame)
             if self.snapshot:
                 documents = list(documents)
-            for document in watched(documents, context):
+            for document in documents:
                 frame[slot] = document
                 yield
 
@@ -183,7 +185,7 @@ class FilterRows(Step):
     def rows(self, source: Rows, frame: Frame) -> Rows:
         test, context = self.test, frame[0]
         for _ in source:
-            if is_true(test(frame)):
+            if (passes := test(frame)) is True or is_true(passes):
                 yield
             else:
                 context.filtered += 1
@@ -207,15 +209,29 @@ class SortRows(Step):
     kind: ClassVar[str] = "SortNode"
     keys: list[tuple[Eval, bool]]
     block: slice
+    limit: LimitRows | None = None
+    """What lets only the first rows pass, so that the others need not be kept."""
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
-        keys = [key for key, _ in self.keys]
-        rows = [([encode(key(frame)) for key in keys], frame[self.block]) for _ in source]
-        for position, (_, descending) in reversed(list(enumerate(self.keys))):
-            rows.sort(key=lambda row, at=position: row[0][at], reverse=descending)  # type: ignore[misc]
-        for _, row in rows:
+        keys = [(encode_descending if descending else encode, key) for key, descending in self.keys]
+        most, worst = self._most(frame), None
+        rows: list[Sorted] = []
+        for _ in source:
+            code = b"".join([encoded(key(frame)) for encoded, key in keys])
+            if worst is not None and code >= worst:
+                continue
+            rows.append((code, frame[self.block]))
+            if len(rows) > 2 * most + CHECK_EVERY:
+                rows.sort(key=itemgetter(0))
+                del rows[int(most) :]
+                worst = rows[-1][0] if rows else b""
+        for _, row in sorted(rows, key=itemgetter(0)):
             frame[self.block] = row
             yield
+
+    def _most(self, frame: Frame) -> float:
+        last = None if self.limit is None or self.limit.counts(frame) else self.limit.bounds(frame)[1]
+        return inf if last is None else last
 
 
 @dataclass(slots=True)
@@ -228,9 +244,13 @@ class LimitRows(Step):
 
     def rows(self, source: Rows, frame: Frame) -> Rows:
         offset, last = self.bounds(frame)
-        if not (self.outermost and frame[0].full_count):
-            return islice(source, offset, last)
-        return self._counted(source, frame[0], offset, last)
+        if self.counts(frame):
+            return self._counted(source, frame[0], offset, last)
+        return islice(source, offset, last)
+
+    def counts(self, frame: Frame) -> bool:
+        """Whether it has to see the rows that it does not let pass."""
+        return self.outermost and bool(frame[0].full_count)
 
     def bounds(self, frame: Frame) -> tuple[int, int | None]:
         """How many rows are passed over, and after how many it ends."""
@@ -248,8 +268,8 @@ class LimitRows(Step):
 
 def _bound(value: Value) -> int | None:
     """A null does not limit."""
-    if value is None:
-        return None
+    if value is None or (type(value) is int and 0 <= value <= FARTHEST):
+        return value
     if not is_number(value) or value < 0:
         raise ArangoError(1504)
     return integer(value)

@@ -7,7 +7,7 @@ declaration and bind parameter has a slot of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Protocol, TypeAlias
@@ -136,9 +136,11 @@ def _expansion(node: Expansion, scope: Scope) -> Eval:
     projection = None if node.projection is None else compile_expression(node.projection, inner)
     tail = None if isinstance(node.tail, Element) else compile_expression(node.tail, inner)
 
-    def passes(frame: Frame, item: Value) -> bool:
-        frame[slot] = item
-        return test is None or is_true(test(frame))
+    def passing(frame: Frame, items: list[Value], test: Eval) -> Iterator[Value]:
+        for item in items:
+            frame[slot] = item
+            if is_true(test(frame)):
+                yield item
 
     def project(frame: Frame, item: Value) -> Value:
         frame[slot] = item
@@ -150,7 +152,7 @@ def _expansion(node: Expansion, scope: Scope) -> Eval:
         if type(items) is not list:
             return []
         flat = flatten(items, depth - 1)
-        kept = (item for item in flat if passes(frame, item))
+        kept = flat if test is None else passing(frame, flat, test)
         return [project(frame, item) for item in window(frame, kept)]
 
     return expand
@@ -217,7 +219,7 @@ def _binary(node: Binary, scope: Scope) -> Eval:
         if isinstance(first, Literal):
             value = compile_expression(first, scope)
         else:
-            value = _combined(each.operator, value, compile_expression(each.right, scope))
+            value = _combined(each.operator, value, each.right, scope)
     return value
 
 
@@ -232,7 +234,17 @@ def _calculated(node: Binary, left: Expr, scope: Scope) -> Expr:
         return Literal(None)
 
 
-def _combined(operator: str, left: Eval, right: Eval) -> Eval:
+NULL_TESTS: dict[str, Callable[[Eval], Eval]] = {
+    "==": lambda value: lambda frame: value(frame) is None,
+    "!=": lambda value: lambda frame: value(frame) is not None,
+}
+"""By far the most frequent comparisons, with a null on the right."""
+
+
+def _combined(operator: str, left: Eval, node: Expr, scope: Scope) -> Eval:
+    if operator in NULL_TESTS and isinstance(node, Literal) and node.value is None:
+        return NULL_TESTS[operator](left)
+    right = compile_expression(node, scope)
     if operator in SHORT_CIRCUITS:
         return SHORT_CIRCUITS[operator](left, right)
     operate = OPERATORS[operator]

@@ -76,7 +76,7 @@ def _items(draft: Draft, source: Expr) -> Eval:
 def _access(draft: Draft, clause: For, position: int, collection: Collection) -> Access:
     hints = Hints.read(clause.options)
     if hints.disabled:
-        return Scan(collection.name)
+        return Scan(collection, draft.planner.size)
     conditions, later = _conditions(draft, clause.name, position)
     sort = _sort_of(draft, later)
     search = IndexSearch(draft, collection, conditions, sort, clause.name)
@@ -85,7 +85,7 @@ def _access(draft: Draft, clause: For, position: int, collection: Collection) ->
             return access
     if hints.forced and hints.names:
         raise ArangoError(1577)
-    return search.primary() or search.best(collection.indexes) or Scan(collection.name)
+    return search.primary() or search.best(collection.indexes) or Scan(collection, draft.planner.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class IndexSearch:
         if found is None:
             return None
         self.draft.covered.add(id(found.conjunct))
-        return Primary(self.collection.name, found.path, self.draft.compile(found.value), found.operator == "IN")
+        return Primary(self.collection, found.path, self.draft.compile(found.value), found.operator == "IN")
 
     def best(self, indexes: Sequence[Index]) -> Access | None:
         keys = self.sort.keys if self.sort is not None else ()
@@ -126,7 +126,7 @@ def _through(draft: Draft, candidate: Candidate, collection: Collection) -> Acce
     compiled = draft.compile
     prefix = [(compiled(each.value), each.operator == "IN") for each in candidate.prefix]
     bounds = [Bound(each.operator, compiled(each.value)) for each in candidate.bounds]
-    ordered = Ordered(collection.name, candidate.index, prefix, bounds, candidate.descending)
+    ordered = Ordered(collection, candidate.index, prefix, bounds, candidate.descending, draft.planner.size)
     if candidate.index.sparse:
         return Sparse(ordered)
     draft.covered.update(id(each.conjunct) for each in candidate.used)

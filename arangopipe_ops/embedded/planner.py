@@ -67,7 +67,10 @@ def plan_limit(draft: Draft, clause: Limit, position: int) -> None:
     offset = draft.compile(clause.offset or Literal(0))
     count = draft.compile(clause.count)
     last = not any(isinstance(each, Limit) for each in draft.clauses[position + 1 :])
-    draft.add(LimitRows(offset, count, draft.outermost and last))
+    limit = LimitRows(offset, count, draft.outermost and last)
+    if draft.operators and isinstance(draft.operators[-1], SortRows):
+        draft.operators[-1].limit = limit
+    draft.add(limit)
 
 
 def plan_return(draft: Draft, clause: Return, position: int) -> None:

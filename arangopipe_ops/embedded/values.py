@@ -68,6 +68,11 @@ def encode_all(values: Iterable[Value]) -> bytes:
     return b"".join([_ENCODERS[type(value)](value) for value in values])
 
 
+def encode_descending(value: Value) -> bytes:
+    """Bytes that order the other way round, the greatest value first."""
+    return encode(value).translate(_COMPLEMENT) + HIGHEST
+
+
 def _encode_number(value: float) -> bytes:
     double = float(value) + 0.0
     (bits,) = _UNSIGNED.unpack(_DOUBLE.pack(double))

@@ -59,7 +59,7 @@ def mapping(value: Any) -> dict[str, Any]:
 def numbers(values: Any) -> list[Any]:
     """The numbers in an array of nothing but numbers and nulls."""
     kept = [value for value in array(values) if value is not None]
-    if not all(is_number(value) for value in kept):
+    if not all(map(is_number, kept)):
         raise Undefined(1542)
     return kept
 

@@ -26,6 +26,8 @@ SLEEP_STEP = 0.05
 
 def _document(context: Context, first: Any, second: Any = None) -> Any:
     """DOCUMENT(id), DOCUMENT([ids]), DOCUMENT(collection, key) or DOCUMENT(collection, [keys])."""
+    if type(first) is str and second is None:
+        return context.document(first)
     wanted = first if second is None else second
     prefix = "" if second is None else f"{to_string(first)}/"
     if not isinstance(wanted, list):
@@ -38,8 +40,7 @@ def _by_handle(context: Context, prefix: str, value: Any) -> Any:
     handle = value.get("_id") if isinstance(value, dict) else value
     if not isinstance(handle, str):
         return None
-    name, _, key = (handle if handle.startswith(prefix) else prefix + handle).partition("/")
-    return context.transaction.get(context.collection(name), key) if key else None
+    return context.document(handle if handle.startswith(prefix) else prefix + handle)
 
 
 def _collections(context: Context) -> list[dict[str, Any]]:
