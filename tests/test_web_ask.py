@@ -149,6 +149,25 @@ def test_what_is_drawn_can_be_chosen(ann: Browser) -> None:
     assert "<figcaption>mean</figcaption>" in ann.get(asked("serving"))
 
 
+def test_a_large_answer_is_a_page_of_some_rows(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many rows the first are shown, with how many there are besides; the files have all."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.ask.MOST_ROWS", 2)
+    page, rows = ann.get(asked("techniques")), ann.client.get(asked("techniques", ".json")).json()
+    assert page.count("<tr>") == 3
+    assert f"and {len(rows) - 2} rows more, which the files have" in page
+
+
+def test_a_large_picture_is_of_some_lines_and_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many lines the first are drawn, and of their points one of every few; the title says so."""
+    rows = [{"name": name, "start": f"2026-01-0{day}", "n": day} for name in "abc" for day in range(1, 7)]
+    monkeypatch.setattr("arangopipe_ops.web.pages.pictures.MOST_LINES", 2)
+    monkeypatch.setattr("arangopipe_ops.web.pages.pictures.MOST_POINTS", 6)
+    [chart] = drawn(rows)
+    assert "<figcaption>n, 2 of 3 lines, one of 2 points</figcaption>" in chart
+    assert len(re.findall(r"<title>[ab]: ", chart)) == 6
+    assert "c: " not in chart
+
+
 def test_periods_are_drawn_as_lines_and_names_as_bars() -> None:
     """Rows that a time tells apart are lines over it, others bars, called by what tells them apart."""
     times = [{"name": n, "start": f"2026-01-0{day}", "end": None, "n": day} for day in (1, 2) for n in "ab"]

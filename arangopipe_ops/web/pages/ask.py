@@ -187,13 +187,16 @@ def _prose(question: Callable[..., Any]) -> tuple[str, list[Markup]]:
     return title, [coded(each) for each in paragraphs]
 
 
+MOST_ROWS = 500
+"""So many rows of an answer are shown; its files have all."""
+
 LINKS: Mapping[str, str] = {"run_id": "run", "deployment": "id"}
 """The columns that name a node, and those that hold its `_id`."""
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return rows as a page shows them: names lead to the nodes whose `_id` stands in a column of its own."""
+    """Return the first rows as a page shows them: names lead to the nodes whose `_id` stands in a column of its own."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     links = {name: id for name, id in LINKS.items() if name in columns and id in columns}
     shown = [column for column in columns if column not in links.values()]
-    return {"columns": shown, "rows": rows, "links": links}
+    return {"columns": shown, "rows": rows[:MOST_ROWS], "more": len(rows) - MOST_ROWS, "links": links}

@@ -10,10 +10,15 @@ from arangopipe_ops.model import Document
 from arangopipe_ops.web.pages.charts import bars, lines
 
 MOST_BARS = 30
+MOST_LINES = 30
+MOST_POINTS = 10_000
+"""So many points the lines of a chart have together; where there are more, only one of every few is drawn."""
+
 TIMES = ("at", "start", "end")
 """The columns that say when, if they stand before the first number of a row."""
 
 Rows = Sequence[Document]
+Point = tuple[datetime, float | None]
 
 
 def tables(answer: Any) -> dict[str, Rows]:
@@ -59,12 +64,16 @@ def _chart(rows: Rows, figure: str) -> Markup:
 
 
 def _lines(rows: Rows, figure: str, names: Sequence[str], time: str) -> Markup:
-    series: dict[str, list[tuple[datetime, float | None]]] = {}
+    series: dict[str, list[Point]] = {}
     for row in sorted(rows, key=lambda row: str(row[time])):
         at, value = _time(row[time]), _flat(row).get(figure)
         if at is not None:
             series.setdefault(_label(row, names), []).append((at, value if is_number(value) else None))
-    return lines(figure, series)
+    first = {name: series[name] for name in sorted(series)[:MOST_LINES]}
+    step = -(-sum(map(len, first.values())) // MOST_POINTS)
+    told = {f"{MOST_LINES} of {len(series):,} lines": len(series) > MOST_LINES, f"one of {step} points": step > 1}
+    title = ", ".join([figure, *(each for each, said in told.items() if said)])
+    return lines(title, {name: points[::step] for name, points in first.items()})
 
 
 def _bars(rows: Rows, figure: str, names: Sequence[str]) -> Markup:
