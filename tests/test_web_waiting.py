@@ -266,14 +266,18 @@ def test_other_pages_are_there_meanwhile(app: FastAPI, access: HeldAccess) -> No
         assert "0.9375" in fetched(client, f"{ASKED}&limit=50")
 
 
-def test_few_answers_of_a_file_are_made_at_once(access: HeldAccess) -> None:
-    """The database of a file works in this process: two that take their time leave the other pages their share."""
+def test_questions_of_a_file_take_turns(access: HeldAccess) -> None:
+    """The database of a file works in this process: two questions at once leave the other pages their share."""
     app = create_app(access)
     app.state.works.soon = 0.05
     with entered(app) as client:
         for number in range(4):
-            assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
+            told = client.get(f"{ASKED}&limit={number + 1}")
+            assert (told.status_code, "It waits for its turn." in told.text) == (202, number > 1)
         assert access.held.asked == 2
+        app.state.works.soon = 30
+        for path in ("/ask/best-run", f"/nodes/{access.held.get('r1', 'Run')['_id']}/lineage"):
+            assert client.get(path).status_code == 200
         access.held.let.set()
         assert "0.9375" in fetched(client, f"{ASKED}&limit=4")
 

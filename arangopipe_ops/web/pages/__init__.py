@@ -23,7 +23,7 @@ from arangopipe_ops.web.pages import (
     users,
 )
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
-from arangopipe_ops.web.pages.waiting import MOST_OF_A_FILE, Works, made_anew
+from arangopipe_ops.web.pages.waiting import TURNS_OF_A_FILE, Works, made_anew
 
 TOPICS = (
     overview,
@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     app.include_router(open_pages)
     mount(app, signing.SignedIn())
     if isinstance(app.state.access, FileAccess):
-        app.state.works = Works(most=MOST_OF_A_FILE)
+        app.state.works = Works(turns=TURNS_OF_A_FILE)
 
 
 def mount(app: FastAPI, callers: Callers, *further: APIRouter) -> None:

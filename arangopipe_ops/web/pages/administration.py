@@ -13,7 +13,7 @@ from arangopipe_ops.model import SCHEMA
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
-from arangopipe_ops.web.pages.waiting import patient, progress_of
+from arangopipe_ops.web.pages.waiting import patient, progress_of, turn
 
 PAGE = 50
 
@@ -167,9 +167,12 @@ def doctor(
     progress = progress_of(request)
 
     def tell(collection: str, seen: int, total: int) -> None:
-        progress.said = f"{collection}, {seen:,} of {total:,}"
+        progress.said = f"It is at {collection}, {seen:,} of {total:,}."
 
-    findings = [asdict(each) for each in admin.doctor(store.db, progress=tell, scan=look == "all")] if look else []
+    findings = []
+    if look:
+        with turn(request):
+            findings = [asdict(each) for each in admin.doctor(store.db, progress=tell, scan=look == "all")]
     facts = {
         "look": look,
         "findings": findings,

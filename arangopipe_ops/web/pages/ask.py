@@ -21,7 +21,7 @@ from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
 from arangopipe_ops.web.pages.rendering import coded, render
 from arangopipe_ops.web.pages.sessions import CallersStore
-from arangopipe_ops.web.pages.waiting import patient
+from arangopipe_ops.web.pages.waiting import patient, turn
 
 DRAWN: Mapping[str, tuple[str, ...]] = {
     "attribute-gain": ("wins", "losses", "ties"),
@@ -132,7 +132,8 @@ def ask(request: Request, store: CallersStore) -> Response:
 def answer_file(request: Request, store: CallersStore, name: str, ending: str) -> Response:
     """Return an answer as a file: all of it as JSON, or its rows as CSV."""
     question = _question(name)
-    answer = question(store, **given(question, request.query_params))
+    with turn(request):
+        answer = question(store, **given(question, request.query_params))
     if ending == "json":
         return json_file(answer, f"{name}.json")
     if ending != "csv":
@@ -149,7 +150,9 @@ def answer(request: Request, store: CallersStore, name: str) -> Response:
     answer, problem, status = None, None, 200
     if "ask" in sent:
         try:
-            answer = question(store, **given(question, sent))
+            arguments = given(question, sent)
+            with turn(request):
+                answer = question(store, **arguments)
         except (Invalid, NotFound) as error:
             problem, status = str(error), 404 if isinstance(error, NotFound) else 422
     fields = fields_of(question)

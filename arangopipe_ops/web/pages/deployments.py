@@ -17,7 +17,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
 from arangopipe_ops.web.pages.rendering import address_of, done, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
-from arangopipe_ops.web.pages.waiting import patient
+from arangopipe_ops.web.pages.waiting import patient, turn
 
 STATUSES = ("active", "scheduled", "archived")
 PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50
@@ -220,7 +220,8 @@ def promotion(
     policy = asked.policy(found)
     selection, candidate = None, None
     if policy is not None and found["project"] is not None:
-        selection = select_model(store, found["project"], policy, runners_up=CANDIDATES - 1)
+        with turn(request):
+            selection = select_model(store, found["project"], policy, runners_up=CANDIDATES - 1)
         candidate = selection["candidate"]
     facts = {
         "found": found,

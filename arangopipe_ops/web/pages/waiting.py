@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
+from threading import Semaphore
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -22,8 +24,8 @@ KEPT_SECONDS = 60.0
 MOST_AT_ONCE = 16
 """So many answers that take their time are made at once; the threads that are left are for other pages."""
 
-MOST_OF_A_FILE = 2
-"""So many of a file, whose database works in this process: more would be there no sooner, and other pages later."""
+TURNS_OF_A_FILE = 2
+"""So many questions are asked at once of a file: its database works in this process, and other pages need it too."""
 
 Key = tuple[str, str]
 """Whose answer it is, and its address."""
@@ -34,7 +36,7 @@ Made = Response | ArangopipeError | HTTPException
 
 @dataclass
 class Progress:
-    """How far the making of an answer is, in words."""
+    """How far the making of an answer is, in a sentence."""
 
     said: str = ""
 
@@ -52,7 +54,8 @@ class Works:
     """The answers of an application that are being made, or are there and were not fetched yet.
 
     Nothing is kept of an answer that is there within `soon` seconds, or that has been fetched. Who only looks how far
-    it is has a page before them, and is held up to `again` seconds.
+    it is has a page before them, and is held up to `again` seconds. Of what looks at much of the graph, so many take
+    their `turns` at once.
     """
 
     def __init__(
@@ -60,10 +63,11 @@ class Works:
         soon: float = SOON_SECONDS,
         again: float = AGAIN_SECONDS,
         kept: float = KEPT_SECONDS,
-        most: int = MOST_AT_ONCE,
+        turns: int = MOST_AT_ONCE,
     ) -> None:
         self.soon, self.again, self.kept = soon, again, kept
-        self._limiter = CapacityLimiter(most)
+        self.turns = Semaphore(turns)
+        self._limiter = CapacityLimiter(MOST_AT_ONCE)
         self._works: dict[Key, Work] = {}
 
     async def answered(self, key: Key, make: Callable[[], Response], progress: Progress) -> Response | Work:
@@ -122,7 +126,7 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
     @wraps(page)
     async def answered(request: Request, **given: Any) -> Response:
         make = partial(page, request=request, **given)
-        progress = request.state.progress = Progress()
+        progress = progress_of(request)
         session, works = session_of(request), works_of(request)
         if session is None or "text/html" not in request.headers.get("accept", ""):
             return await to_thread.run_sync(make)
@@ -138,8 +142,24 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
 
 def progress_of(request: Request) -> Progress:
     """Return where a page that may take long says how far it is."""
+    if not hasattr(request.state, "progress"):
+        request.state.progress = Progress()
     progress: Progress = request.state.progress
     return progress
+
+
+@contextmanager
+def turn(request: Request) -> Iterator[None]:
+    """Look at much of the graph inside, when it is the turn of the request."""
+    turns, progress = works_of(request).turns, progress_of(request)
+    progress.said = "" if turns.acquire(blocking=False) else "It waits for its turn."
+    if progress.said:
+        turns.acquire()
+        progress.said = ""
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _being_made(request: Request, work: Work) -> Response:
