@@ -262,7 +262,7 @@ def test_ranking(registered: Any) -> None:
     assert registered("rank")[1] == "by no metric yet\n"
     assert registered("rank", "accuracy", "f1")[1] == "accuracy\nf1\n"
     assert registered("rank", "--off", "f1")[1] == "accuracy\n"
-    assert "'a.b' is not the name" in registered("rank", "a.b")[2]
+    assert "'a.b' is no metric" in registered("rank", "a.b")[2]
 
 
 def test_retention(registered: Any) -> None:

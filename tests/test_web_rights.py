@@ -108,6 +108,7 @@ class Targets:
             "node": self.name,
             "days": "4000",
             "fault": "dangling-edges",
+            "metric": f"metric_{self.name}",
             "text": "INSERT {} INTO project",
         }
 
