@@ -16,7 +16,7 @@ GENERATED := tests/test_web_schemathesis.py
 
 test: $(VENV)/.installed lint ## Run every test.
 	$(BIN)/pytest -n auto --dist loadfile -m "not airflow" --ignore $(GENERATED)
-	$(BIN)/pytest -n 2 --dist loadfile -m airflow --ignore $(GENERATED)
+	$(BIN)/pytest -m airflow --ignore $(GENERATED)
 	$(BIN)/pytest $(GENERATED)
 
 # Airflow, KFP and schemathesis take seconds to import in each process.
