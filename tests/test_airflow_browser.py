@@ -254,6 +254,14 @@ def test_a_viewer_does_not(viewer: Guest) -> None:
     assert frame.get_by_text("the right to edit the connection arangopipe_default").is_visible()
 
 
+def test_a_viewer_has_the_doctor_look(viewer: Guest) -> None:
+    """What changes nothing is for everybody, also where it is a form; a repair is offered to nobody who may not."""
+    viewer.page.goto("/plugin/arangopipe-nav/arangopipe/admin/doctor")
+    viewer.frame().get_by_role("button", name="Look at every node").click()
+    viewer.frame().get_by_text("as seen").wait_for()
+    assert viewer.frame().get_by_role("button", name="Repair").count() == 0
+
+
 def test_who_has_not_signed_in_signs_in_to_airflow(browser: Any, airflow: AirflowService) -> None:
     """A page's own address leads somebody unknown to Airflow's sign-in, and from there back to that page."""
     guest = Guest(browser, airflow.url)

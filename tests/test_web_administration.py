@@ -13,7 +13,7 @@ from test_web_pages import MARKUP, OUR_SCRIPT, TOKEN, Browser, links
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.connection import connect
-from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.errors import Unauthorized, Unavailable
 from arangopipe_ops.model import key_of
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
@@ -28,6 +28,9 @@ PAGES = (
     "/admin/retention?days=30",
     "/admin/doctor",
 )
+
+CHANGING_NOTHING = {"/sign-out", "/admin/doctor"}
+"""Forms for everybody."""
 
 
 def fill(url: str) -> None:
@@ -61,6 +64,12 @@ def db_of(browser: Browser) -> Any:
     return browser.access.store(TOKEN).db
 
 
+def examined(browser: Browser, look: str = "all") -> str:
+    """Return what the doctor says after a look."""
+    assert browser.post("/admin/doctor", page="/admin/doctor", look=look).status_code == 303
+    return browser.get("/admin/doctor")
+
+
 def told(browser: Browser, answer: Any) -> str:
     """Return what the page tells to which a form leads."""
     assert answer.status_code == 303, answer.text
@@ -73,21 +82,22 @@ def told(browser: Browser, answer: Any) -> str:
 
 
 def test_a_page_costs_few_requests_and_writes_nothing(ann: Browser) -> None:
-    """Every page asks at most three times, but for the doctor's when it is asked to look; none writes anything."""
+    """Every page asks at most three times, also that of an examination, which asks more; none writes anything."""
     db = db_of(ann)
     before, asked = dump(db), Requests(db)
+    examined(ann, "structure")
+    examined(ann)
     for path in PAGES:
         asked.sent.clear()
         ann.get(path)
         assert len(asked) <= 3, path
-    ann.get("/admin/doctor?look=structure")
-    ann.get("/admin/doctor?look=all")
     assert dump(db) == before
 
 
 def test_stored_markup_is_text(ann: Browser) -> None:
     """Names, attributes and examples that are markup are shown as they are, and nothing comes from elsewhere."""
-    for path in (*PAGES, "/admin/doctor?look=all"):
+    examined(ann)
+    for path in PAGES:
         page = OUR_SCRIPT.sub("", ann.get(path))
         assert not re.search(r"<(script|style|iframe|b>&)|\sstyle=|\son\w+=", page), path
         assert not [link for link in links(page) if not link.startswith(("/", "#"))]
@@ -97,9 +107,9 @@ def test_stored_markup_is_text(ann: Browser) -> None:
 
 def test_every_link_leads_somewhere(ann: Browser) -> None:
     """What the pages link to is there."""
-    seen = {
-        link for path in (*PAGES, "/admin/doctor?look=all") for link in links(ann.get(path)) if link.startswith("/")
-    }
+    examined(ann)
+    seen = {link for path in PAGES for link in links(ann.get(path)) if link.startswith("/")}
+    assert "/nodes/run/lost" in seen
     assert {link: status for link in seen if (status := ann.client.get(link).status_code) != 200} == {}
 
 
@@ -236,21 +246,44 @@ def test_retention_by_halves_is_told(ann: Browser) -> None:
 def test_the_doctor_finds_and_repairs(ann: Browser) -> None:
     """The findings are shown with their cures; a repair wants a confirmation, and afterwards the fault is gone."""
     assert "dangling-edges" not in ann.get("/admin/doctor")
-    assert "nothing is wrong with server" in ann.get("/admin/doctor?look=structure")
-    page = ann.get("/admin/doctor?look=all")
+    assert "nothing is wrong with server" in examined(ann, "structure")
+    page = examined(ann)
     assert "1 edges lead to or from a node that does not exist" in page
     assert "<code>repair(db, &#34;dangling-edges&#34;)</code>" in page
-    form = {"page": "/admin/doctor?look=all", "fault": "dangling-edges"}
+    form = {"page": "/admin/doctor", "fault": "dangling-edges"}
     assert ann.post("/admin/doctor/repair", **form).status_code == 422
     assert told(ann, ann.post("/admin/doctor/repair", sure="yes", **form)) == "1 repaired."
+    assert "dangling-edges" not in ann.get("/admin/doctor")
     assert told(ann, ann.post("/admin/doctor/repair", sure="yes", **form)) == "There was nothing to repair."
-    page = ann.get("/admin/doctor?look=all")
+    page = examined(ann)
     assert "dangling-edges" not in page
     assert "/nodes/run/lost" in links(page)
     db_of(ann).collection("run").delete("lost")
-    assert "Healthy: nothing is wrong" in ann.get("/admin/doctor?look=all")
+    assert "Healthy: nothing is wrong" in examined(ann)
     unknown = ann.post("/admin/doctor/repair", page="/admin/doctor", fault="x", sure="yes")
     assert unknown.status_code == 422
+
+
+def test_what_the_doctor_found_stays_until_it_looks_again(ann: Browser) -> None:
+    """Coming back to the page asks the database for no further examination; who has another session sees none."""
+    page, asked = examined(ann), Requests(db_of(ann))
+    assert re.search(r"as seen <time[^>]*>2", page)
+    assert ann.get("/admin/doctor") == page
+    assert len(asked) <= 3
+    assert "as seen" not in Browser(ann.access).enter().get("/admin/doctor")
+
+
+def test_an_examination_that_failed_is_told_once(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kept the doctor from looking is told, and then one can have it look again."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the database does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arangopipe_ops.admin.doctor", refused)
+        assert ann.post("/admin/doctor", page="/admin/doctor").status_code == 303
+    assert ann.client.get("/admin/doctor").status_code == 503
+    assert "dangling-edges" in examined(ann)
 
 
 # users
@@ -343,7 +376,7 @@ def test_who_may_not_sees_why(database: Database) -> None:
     ):
         page = bob.get(path)
         assert wanted in page
-        assert re.findall('method="post" action="([^"]+)"', page) == ["/sign-out"]
+        assert set(re.findall('method="post" action="([^"]+)"', page)) - CHANGING_NOTHING == set()
     ann = browser_of(database, "ann")
     assert "database _system" in ann.get("/admin/users")
     assert "/admin/types/nodes" in ann.get("/admin/types")

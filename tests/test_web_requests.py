@@ -15,8 +15,6 @@ from arangopipe_ops.web.access import FileAccess
 __all__ = ["file"]
 
 MOST_REQUESTS, MOST_BYTES = 9, 500_000
-EXAMINATIONS = {"/admin/doctor?look=structure", "/admin/doctor?look=all"}
-"""What the doctor looks at when it is asked to: each collection by itself."""
 
 
 @pytest.fixture
@@ -27,11 +25,9 @@ def ann(file: Path, made_once: Any) -> Browser:
 
 
 def test_every_page_asks_little_of_the_database(ann: Browser) -> None:
-    """Each page, at each of its addresses, is answered and asks the database less than ten times.
-
-    An examination by the doctor is no page that is opened, but work that is asked for.
-    """
+    """Each page, at each of its addresses, is answered and asks the database less than ten times."""
     store = ann.access.store(TOKEN)
+    assert ann.post("/admin/doctor", page="/admin/doctor", look="all").status_code == 303
     asked, answered = {}, {}
     for address in addresses(ann.app, ids_of(store)):
         requests = Requests(store.db)
@@ -41,7 +37,7 @@ def test_every_page_asks_little_of_the_database(ann: Browser) -> None:
         "/admin/users/user?name=root",
         "/sign-in",
     }
-    assert {address for address, number in asked.items() if number > MOST_REQUESTS} == EXAMINATIONS
+    assert {address for address, number in asked.items() if number > MOST_REQUESTS} == set()
     assert sum(asked.values()) > len(asked)
 
 

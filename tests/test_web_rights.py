@@ -26,7 +26,7 @@ from arangopipe_ops.web.access import ServerAccess
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
 API = "/api/v1"
-READS = re.compile(rf"{API}/(search|compare|token|questions/[\w-]+)|/query|/sign-in|/sign-out")
+READS = re.compile(rf"{API}/(search|compare|token|questions/[\w-]+)|/query|/admin/doctor|/sign-in|/sign-out")
 """What is sent by POST and only reads, or is about the session alone."""
 
 KINDS = {"deployments": "Deployment", "projects": "Project"}

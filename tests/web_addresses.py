@@ -79,7 +79,7 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "/admin/nodes": ("/admin/nodes", "/admin/nodes?kind=Run"),
     "/admin/types": ("/admin/types",),
     "/admin/retention": ("/admin/retention", "/admin/retention?days=30"),
-    "/admin/doctor": ("/admin/doctor", "/admin/doctor?look=structure", "/admin/doctor?look=all"),
+    "/admin/doctor": ("/admin/doctor",),
     "/admin/users": ("/admin/users",),
     "/admin/users/user": ("/admin/users/user?name=root",),
 }

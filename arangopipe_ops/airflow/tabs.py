@@ -5,13 +5,13 @@ from typing import Any
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from arangopipe_ops.airflow.links import linked
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.pages.lineage import drawn
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import node_path, render
+from arangopipe_ops.web.pages.rendering import node_path, redirect, render
 from arangopipe_ops.web.pages.sessions import CallersStore
 from arangopipe_ops.web.pages.waiting import patient
 
@@ -47,7 +47,7 @@ def task(
     provenance = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": index}
     ids = linked(provenance, MAX_NODES)
     if len(ids) == 1:
-        return RedirectResponse(f"{request.scope['root_path']}{node_path(ids[0])}/lineage", 303)
+        return redirect(request, f"{node_path(ids[0])}/lineage")
     return _written(request, store, f"Task {task_id}", provenance, ids)
 
 

@@ -1,6 +1,7 @@
 """Looking after the graph: what is archived, which types there are, how long performance is kept, what is wrong."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -9,11 +10,22 @@ from starlette.responses import Response
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
-from arangopipe_ops.model import SCHEMA
+from arangopipe_ops.model import SCHEMA, moment
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, render
-from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, callers_of, needs, sure
-from arangopipe_ops.web.pages.waiting import patient, progress_of, turn
+from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, redirect, render
+from arangopipe_ops.web.pages.sessions import (
+    LOOKS,
+    CallersRights,
+    CallersSession,
+    CallersStore,
+    Form,
+    Session,
+    callers_of,
+    needs,
+    sure,
+)
+from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished
+from arangopipe_ops.web.pages.works import Work
 
 PAGE = 50
 
@@ -158,24 +170,23 @@ def keep_for(request: Request, store: CallersStore, session: CallersSession, fie
 # --- doctor
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What the doctor found; `whole` says whether every node and edge was looked at."""
+
+    findings: Sequence[admin.Finding]
+    whole: bool
+
+
 @routes.get("/admin/doctor")
-@patient
-def doctor(
-    request: Request, store: CallersStore, rights: CallersRights, look: Literal["", "structure", "all"] = ""
-) -> Response:
-    """Show, when asked, what is wrong with the database, and what cures it."""
-    progress = progress_of(request)
-
-    def tell(collection: str, seen: int, total: int) -> None:
-        progress.said = f"It is at {collection}, {seen:,} of {total:,}."
-
-    findings = []
-    if look:
-        with turn(request):
-            findings = [asdict(each) for each in admin.doctor(store.db, progress=tell, scan=look == "all")]
+async def doctor(request: Request, store: CallersStore, session: CallersSession, rights: CallersRights) -> Response:
+    """Show what the caller's last examination found wrong with the database, and what cures it."""
+    work: Work | None = session.examination
+    if work and (told := await unfinished(request, work)):
+        return told
     facts = {
-        "look": look,
-        "findings": findings,
+        "examination": _found(session),
+        "at": work and moment(work.at, "at"),
         "collections": {type_.collection for type_ in store.schema.nodes.values()},
         "repairs": set(admin.REPAIRS),
         "may": rights,
@@ -183,9 +194,35 @@ def doctor(
     return render(request, "admin_doctor.html", facts)
 
 
+def _found(session: Session) -> Examination | None:
+    """Return what was found. Raises what kept the doctor from it, once: then one can have it look again."""
+    work, session.examination = session.examination, None
+    found: Examination | None = work and work.result()
+    session.examination = work
+    return found
+
+
+@routes.post("/admin/doctor", tags=[LOOKS])
+async def examine(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
+    """Have the doctor look at the database: at its structure, or at every node and edge as well."""
+    progress = progress_of(request)
+
+    def tell(collection: str, seen: int, total: int) -> None:
+        progress.said = f"It is at {collection}, {seen:,} of {total:,}."
+
+    def examined() -> Examination:
+        whole = fields.get("look") == "all"
+        with turn(request):
+            return Examination(admin.doctor(store.db, progress=tell, scan=whole), whole)
+
+    session.examination = await begun(request, examined)
+    return redirect(request, "/admin/doctor")
+
+
 @routes.post("/admin/doctor/repair", dependencies=[needs("write"), Depends(sure)])
 def repair(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
     """Cure a fault that the doctor found."""
     changed = admin.repair(store.db, fields.get("fault", ""))
+    session.examination = None
     notice = f"{len(changed):,} repaired." if changed else "There was nothing to repair."
     return done(request, session, "/admin/doctor", notice)

@@ -78,6 +78,11 @@ def _navigation(request: Request) -> Sequence[tuple[str, str]]:
 def done(request: Request, session: Session, path: str, notice: str) -> Response:
     """Lead from a form that was carried out to a page, which says so."""
     session.notice = notice
+    return redirect(request, path)
+
+
+def redirect(request: Request, path: str) -> Response:
+    """Lead to another page of ours."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303)
 
 

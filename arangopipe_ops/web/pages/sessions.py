@@ -28,13 +28,17 @@ MAX_FIELDS = 200
 STATEMENTS = "statements"
 """The tag of routes that run what a caller writes, with all the rights that the graph was opened with."""
 
+LOOKS = "looks"
+"""The tag of forms that change nothing, for everybody who may see the pages."""
+
 
 @dataclass
 class Session:
     """Somebody who has signed in: the token of the database's, and until when it is kept.
 
     `rights` are what the database said that they may do, and until when that is believed; `notice` is what the next
-    page has to tell them; `statements` are what they asked at the console, the newest first.
+    page has to tell them; `statements` are what they asked at the console, the newest first; `examination` is what they
+    had the doctor look at last.
     """
 
     id: str
@@ -44,6 +48,7 @@ class Session:
     rights: tuple[Rights, float] | None = None
     notice: str | None = None
     statements: deque[Any] = field(default_factory=lambda: deque(maxlen=30))
+    examination: Any = None
 
     def remembered(self, ask: Callable[[], Rights]) -> Rights:
         """Return the rights, which the database is asked once a minute: it decides at every write."""

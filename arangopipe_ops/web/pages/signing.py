@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from arangopipe_ops.admin import Rights
 from arangopipe_ops.connection import user_of
 from arangopipe_ops.errors import Unauthorized
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
-from arangopipe_ops.web.pages.rendering import path_of, render
+from arangopipe_ops.web.pages.rendering import path_of, redirect, render
 from arangopipe_ops.web.pages.sessions import (
     Form,
     Session,
@@ -22,6 +22,7 @@ from arangopipe_ops.web.pages.sessions import (
     session_of,
     sessions_of,
 )
+from arangopipe_ops.web.pages.waiting import works_of
 
 routes = APIRouter()
 
@@ -79,7 +80,7 @@ class SignedIn:
         sessions_of(request).close(cookie_of(request))
         query = f"?{request.url.query}" if request.url.query else ""
         back = f"?next={quote(path_of(request) + query, safe='')}" if request.method == "GET" else ""
-        return RedirectResponse(f"{_root(request)}/sign-in{back}", 303)
+        return redirect(request, f"/sign-in{back}")
 
 
 @routes.get("/sign-in")
@@ -111,10 +112,11 @@ def sign_in(request: Request, form: Form) -> Response:
 
 
 @routes.post("/sign-out")
-def sign_out(request: Request) -> Response:
+async def sign_out(request: Request) -> Response:
     """End the session."""
     sessions_of(request).close(cookie_of(request))
-    return RedirectResponse(f"{_root(request)}/sign-in", 303)
+    works_of(request).forget(cookie_of(request))
+    return redirect(request, "/sign-in")
 
 
 def _asked(request: Request, next: str, problem: str | None = None) -> Response:
@@ -139,7 +141,7 @@ def _is_file(request: Request) -> bool:
 
 
 def _on(request: Request, next: str) -> Response:
-    return RedirectResponse(_root(request) + (next if _is_ours(next) else "/"), 303)
+    return redirect(request, next if _is_ours(next) else "/")
 
 
 def _is_ours(path: str) -> bool:

@@ -106,12 +106,21 @@ function onKey(event) {
 }
 
 // A page that is being made: how far it is, until it is there.
-async function wait(told) {
+async function made(tell) {
   const answer = await fetch(location.href, { headers: { Accept: "text/html", Prefer: "wait" } });
-  if (answer.status !== 202) return location.reload();
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  told.textContent = page.querySelector(".waiting [role=status]").textContent;
-  return wait(told);
+  if (answer.status !== 202) return;
+  tell(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  return made(tell);
+}
+
+function wait(told) {
+  const reload = () => location.reload();
+  made((page) => (told.textContent = page.querySelector(".waiting [role=status]").textContent)).then(reload, reload);
+}
+
+// An earlier answer stays, since it may be read by now, and says when a newer one is there.
+function replaceLater(told) {
+  made(() => {}).then(() => (told.textContent = "A newer one is there."), () => {});
 }
 
 document.addEventListener("keydown", onKey);
@@ -121,6 +130,6 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("[data-script]").forEach((each) => (each.hidden = false));
   offerSchemes(document.getElementById("scheme"));
   document.getElementById("help").addEventListener("click", showKeys);
-  const told = document.querySelector(".waiting [role=status]");
-  if (told) wait(told).catch(() => location.reload());
+  document.querySelectorAll(".waiting [role=status]").forEach(wait);
+  document.querySelectorAll(".earlier span").forEach(replaceLater);
 });

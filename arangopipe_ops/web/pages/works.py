@@ -1,0 +1,147 @@
+"""Answers that are being made, and those that were made before."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Semaphore
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import HTTPException
+from starlette.responses import HTMLResponse, Response
+
+from arangopipe_ops.errors import ArangopipeError
+
+SOON_SECONDS = 0.2
+AGAIN_SECONDS = 2.0
+KEPT_SECONDS = 60.0
+EARLIER_SECONDS = 3600.0
+MOST_BYTES = 64 * 2**20
+MOST_AT_ONCE = 16
+"""So many answers that take their time are made at once; the threads that are left are for other pages."""
+
+Key = tuple[str, str]
+"""Whose answer it is, and its address."""
+
+
+@dataclass
+class Progress:
+    """How far the making of an answer is, in a sentence."""
+
+    said: str = ""
+
+
+@dataclass
+class Work:
+    """An answer that is being made, or what is told in its place; another exception is a fault, also if nobody asks."""
+
+    answer: asyncio.Future[Any]
+    progress: Progress
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    since: float = field(default_factory=time.monotonic)
+
+    def result(self) -> Any:
+        """Return the answer that was made. Raises what is told in its place."""
+        made = self.answer.result()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A page that took its time, and the state of the graph that it shows: that when its making began."""
+
+    page: HTMLResponse
+    at: datetime
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago that was."""
+        return (datetime.now(UTC) - self.at).total_seconds()
+
+
+class Works:
+    """The answers of an application that are being made, or are there and were not fetched yet, and earlier ones.
+
+    Nothing is kept of an answer that is there within `soon` seconds. One that took longer is *the* answer until it is
+    fetched, or `kept` seconds; then it is what is there to show while a newer one is made, for an hour, the newest of
+    them up to `most` bytes. Who only looks how far it is has a page before them, and is held up to `again` seconds. Of
+    what looks at much of the graph, so many take their `turns` at once.
+    """
+
+    def __init__(
+        self,
+        soon: float = SOON_SECONDS,
+        again: float = AGAIN_SECONDS,
+        kept: float = KEPT_SECONDS,
+        turns: int = MOST_AT_ONCE,
+        most: int = MOST_BYTES,
+    ) -> None:
+        self.soon, self.again, self.kept, self.most = soon, again, kept, most
+        self.turns = Semaphore(turns)
+        self._limiter = CapacityLimiter(MOST_AT_ONCE)
+        self._works: dict[Key, Work] = {}
+        self._earlier: dict[Key, Earlier] = {}
+
+    async def answered(self, key: Key, make: Callable[[], Response], progress: Progress) -> Response | Work:
+        """Return an answer, or the work on it if that takes longer. Raises what making it raised."""
+        work = self._works.get(key) or self._begun(key, make, progress)
+        if not await self.done(work, self.soon):
+            return work
+        self._retire(key, work)
+        answer: Response = work.result()
+        return answer
+
+    def find(self, key: Key) -> Work | None:
+        """Return the work on an answer that nobody has fetched yet, or None."""
+        return self._works.get(key)
+
+    def earlier(self, key: Key) -> Earlier | None:
+        """Return what there is to show until a newer answer is made, or None."""
+        found = self._earlier.get(key)
+        return found if found and found.age < EARLIER_SECONDS else None
+
+    def begin(self, make: Callable[[], Any], progress: Progress) -> Work:
+        """Have something made in a thread."""
+        return Work(asyncio.ensure_future(self._made(make)), progress)
+
+    async def done(self, work: Work, seconds: float | None) -> bool:
+        """Return whether a work is done, within some seconds; None waits for it."""
+        if not work.answer.done():
+            await asyncio.wait({work.answer}, timeout=seconds)
+        return work.answer.done()
+
+    def forget(self, session: str) -> None:
+        """Have the answers to somebody made anew: they have changed something since."""
+        self._works = {key: work for key, work in self._works.items() if key[0] != session}
+        self._earlier = {key: earlier for key, earlier in self._earlier.items() if key[0] != session}
+
+    def _begun(self, key: Key, make: Callable[[], Response], progress: Progress) -> Work:
+        work = self._works[key] = self.begin(make, progress)
+        loop = work.answer.get_loop()
+        work.answer.add_done_callback(lambda _: loop.call_later(self.kept, self._retire, key, work))
+        return work
+
+    async def _made(self, make: Callable[[], Any]) -> Any:
+        try:
+            return await to_thread.run_sync(make, limiter=self._limiter)
+        except (ArangopipeError, HTTPException) as error:
+            return error
+
+    def _retire(self, key: Key, work: Work) -> None:
+        if self._works.get(key) is not work:
+            return
+        del self._works[key]
+        self._earlier.pop(key, None)
+        page = work.answer.result()
+        if isinstance(page, HTMLResponse) and time.monotonic() - work.since > self.soon:
+            self._earlier[key] = Earlier(page, work.at)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        size = sum(len(each.page.body) for each in self._earlier.values())
+        while size > self.most:
+            size -= len(self._earlier.pop(next(iter(self._earlier))).page.body)
