@@ -56,10 +56,9 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
 
 async def begun(request: Request, make: Callable[[], Any]) -> Work:
     """Have something made that a page shows later. A script waits until it is there."""
-    works = works_of(request)
-    work = works.begin(make, progress_of(request))
+    work = works_of(request).begin(make, progress_of(request))
     if not _is_browser(request):
-        await works.done(work, None)
+        await work.done(None)
     return work
 
 
@@ -67,7 +66,7 @@ async def unfinished(request: Request, work: Work) -> Response | None:
     """Return what is told of a work that goes on, or None as soon as it is done: to who only looks, and to a script."""
     works = works_of(request)
     seconds = (works.again if _looks(request) else works.soon) if _is_browser(request) else None
-    return None if await works.done(work, seconds) else _being_made(request, work)
+    return None if await work.done(seconds) else _being_made(request, work)
 
 
 def _is_browser(request: Request) -> bool:

@@ -42,6 +42,12 @@ class Work:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     since: float = field(default_factory=time.monotonic)
 
+    async def done(self, seconds: float | None) -> bool:
+        """Return whether it is made, within some seconds; None waits for it."""
+        if not self.answer.done():
+            await asyncio.wait({self.answer}, timeout=seconds)
+        return self.answer.done()
+
     def result(self) -> Any:
         """Return the answer that was made. Raises what is told in its place."""
         made = self.answer.result()
@@ -88,8 +94,8 @@ class Works:
 
     async def answered(self, key: Key, make: Callable[[], Response], progress: Progress) -> Response | Work:
         """Return an answer, or the work on it if that takes longer. Raises what making it raised."""
-        work = self._works.get(key) or self._begun(key, make, progress)
-        if not await self.done(work, self.soon):
+        work = self._works.get(key) or self._begin(key, make, progress)
+        if not await work.done(self.soon):
             return work
         self._retire(key, work)
         answer: Response = work.result()
@@ -108,18 +114,12 @@ class Works:
         """Have something made in a thread."""
         return Work(asyncio.ensure_future(self._made(make)), progress)
 
-    async def done(self, work: Work, seconds: float | None) -> bool:
-        """Return whether a work is done, within some seconds; None waits for it."""
-        if not work.answer.done():
-            await asyncio.wait({work.answer}, timeout=seconds)
-        return work.answer.done()
-
     def forget(self, session: str) -> None:
         """Have the answers to somebody made anew: they have changed something since."""
         self._works = {key: work for key, work in self._works.items() if key[0] != session}
         self._earlier = {key: earlier for key, earlier in self._earlier.items() if key[0] != session}
 
-    def _begun(self, key: Key, make: Callable[[], Response], progress: Progress) -> Work:
+    def _begin(self, key: Key, make: Callable[[], Response], progress: Progress) -> Work:
         work = self._works[key] = self.begin(make, progress)
         loop = work.answer.get_loop()
         work.answer.add_done_callback(lambda _: loop.call_later(self.kept, self._retire, key, work))
