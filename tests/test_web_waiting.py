@@ -114,6 +114,22 @@ def test_a_page_says_within_a_moment_that_it_is_being_made(app: FastAPI, access:
         assert access.held.asked == 1
 
 
+@pytest.mark.parametrize(
+    "address",
+    [ASKED, "/admin/retention?days=1", "{Deployment}?since=2020-01-01", "{Deployment}/promotion", "{Run}/lineage"],
+)
+def test_a_page_whose_cost_grows_with_the_graph_says_so(app: FastAPI, access: HeldAccess, address: str) -> None:
+    """Each of them is announced where it is not there at once."""
+    app.state.works = Works(soon=0, again=30)
+    access.held.let.set()
+    named = {"Deployment": f"/deployments/{access.held.get('d1', 'Deployment')['_key']}"}
+    with entered(app) as client:
+        asked = address.format(**named, Run=f"/nodes/{access.held.get('r1', 'Run')['_id']}")
+        assert client.get(asked).status_code == 202
+        assert client.get(asked, headers={"Prefer": "wait"}).status_code == 204
+        fetched(client, asked)
+
+
 def test_an_answer_that_is_there_soon_is_the_page(app: FastAPI, access: HeldAccess) -> None:
     """Nothing is announced, and nothing kept, of what is there within a moment."""
     app.state.works = Works(soon=30)
@@ -395,10 +411,11 @@ def test_an_error_is_no_earlier_answer(app: FastAPI, slow: HeldStore) -> None:
         assert client.get(address).status_code == 202
 
 
-def test_scripts_that_wait_hold_up_no_page(app: FastAPI, access: HeldAccess) -> None:
-    """However many scripts wait for answers, the pages are there."""
+@pytest.mark.parametrize("address", [ASKED, ASKED.replace("?", ".csv?")])
+def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldAccess, address: str) -> None:
+    """However many scripts wait for answers, or people for files, the pages are there."""
     with entered(app, accept="*/*") as client:
-        waiting = [Thread(target=client.get, args=(f"{ASKED}&limit={number + 1}",)) for number in range(50)]
+        waiting = [Thread(target=client.get, args=(f"{address}&limit={number + 1}",)) for number in range(50)]
         page = Thread(target=client.get, args=("/search",))
         for thread in waiting:
             thread.start()

@@ -40,9 +40,7 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
         make = partial(page, request=request, **given)
         session, works = session_of(request), works_of(request)
         if session is None or not _is_browser(request):
-            work = begun(request, make)
-            await work.done(None)
-            return _shown(request, work.result())
+            return _shown(request, await _made(request, make))
         key = session.id, f"{request.url.path}?{request.url.query}"
         if _looks(request):
             going_on = works.find(key)
@@ -54,6 +52,23 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
         return _shown(request, earlier.page, earlier) if earlier else _being_made(request, found)
 
     return answered
+
+
+def apart(file: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Have a file that may take long made in a thread of its own, so that those who wait for it hold up no page."""
+
+    @wraps(file)
+    async def answered(request: Request, **given: Any) -> Response:
+        return await _made(request, partial(file, request=request, **given))
+
+    return answered
+
+
+async def _made(request: Request, make: Callable[[], Response]) -> Response:
+    work = begun(request, make)
+    await work.done(None)
+    answer: Response = work.result()
+    return answer
 
 
 def begun(request: Request, make: Callable[[], Any]) -> Work:
