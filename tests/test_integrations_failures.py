@@ -483,7 +483,7 @@ def test_a_request_gets_no_more_than_what_is_left() -> None:
 
     with answering(slow) as server:
         fetcher, started = Fetcher(timeout=10, deadline=0.3), time.monotonic()
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.(3|2\d+) s"):
             fetcher.text("GET", server.url)
         assert time.monotonic() - started < 2
         with pytest.raises(GivenUp):
