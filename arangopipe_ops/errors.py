@@ -21,10 +21,11 @@ class ArangopipeError(Exception):
 
 
 class Invalid(ArangopipeError):
-    """A value cannot be stored as given. `path` names it, for example `params.learning_rate`."""
+    """A value cannot be stored as given. `path` names it, for example `params.learning_rate`; `problem` says why."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
+        self.problem = problem
         super().__init__(f"{path}: {problem}" if path else problem)
 
 

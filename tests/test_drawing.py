@@ -92,10 +92,16 @@ def test_a_summary_is_short(store: Store) -> None:
     store.write(stages.register_model("m", project="p"))
     run = store.write(stages.log_run("r", model="m", metrics=metrics))
     [perf] = [n for n in store.lineage(run)["nodes"] if n["kind"] == "DevPerf"]
-    assert (
-        drawing.summary(perf["kind"], perf["document"])
-        == "metric_000 0, metric_001 0.1429, metric_002 0.2857, metric_…"
-    )
+    assert drawing.summary(perf["kind"], perf["document"]) == "metric_000 0, metric_001 0.1429, metric_002 0.2857, …"
+
+
+def test_a_summary_ends_between_two_facts() -> None:
+    """No number is cut where it would read as another; a single long text is."""
+    document = {"uri": "s3://" + "x" * 40, "source": "demo", "rows": 123_456_789}
+    assert drawing.summary("Dataset", document) == f"uri s3://{'x' * 40}, …"
+    assert drawing.summary("Dataset", {"uri": "x" * 100}) == f"uri {'x' * 55}…"
+    run = {"status": "completed", "start": "2026-01-02T03:04:05.678Z"}
+    assert drawing.summary("Run", run) == "status completed, start 2026-01-02 03:04 UTC"
 
 
 def test_characters_that_xml_has_not(store: Store) -> None:

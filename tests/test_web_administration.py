@@ -229,7 +229,9 @@ def test_retention_is_tried_first(ann: Browser) -> None:
     assert set(admin.kept_for(db_of(ann)).values()) == {30}
     assert "For <span" in ann.get("/admin/retention")
     assert told(ann, ann.post("/admin/retention", days="off", **confirmed)) == "Serving performance is kept for ever."
-    assert "is not a number of days" in ann.get("/admin/retention?days=soon", 422)
+    wrong = ann.get("/admin/retention?days=soon", 422)
+    assert "is not a number of days" in wrong
+    assert 'value="soon"' in wrong
     assert ann.post("/admin/retention", **confirmed).status_code == 422
 
 

@@ -19,9 +19,11 @@ from test_web_runs import ODD
 
 from arangopipe_ops import stages
 from arangopipe_ops.analytics import QUESTIONS
-from arangopipe_ops.model import Document
+from arangopipe_ops.analytics.questions import ids_of
+from arangopipe_ops.model import SCHEMA, Document
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.pages.ask import mentions
 from arangopipe_ops.web.pages.pictures import drawn
 
 __all__ = ["empty", "file"]
@@ -74,7 +76,9 @@ def test_each_question_is_a_form(ann: Browser, name: str) -> None:
     fields = names(page)
     assert list(fields) == [parameter.name for parameter in parameters]
     for parameter in parameters:
-        assert f'<label for="{parameter.name}">' in page
+        label = re.search(rf'<label for="{parameter.name}">([^<]+)</label>', page)
+        assert label is not None
+        assert re.fullmatch("[A-Z][a-z ,]+( \\(needed\\))?", label[1]), label[1]
         assert ("required" in fields[parameter.name]) is (parameter.default is parameter.empty)
     assert "<table" not in page
     assert "<figure" not in page
@@ -86,12 +90,13 @@ def test_fields_are_of_the_kind_of_what_is_given(ann: Browser) -> None:
     fields = names(page)
     assert 'type="number" step="1"' in fields["limit"]
     assert fields["where"].startswith("<textarea")
-    assert re.search(r'<select id="goal" name="goal">\s*<option selected>max</option>\s*<option>min</option>', page)
+    goals = re.findall(r'<option value="(max|min)"( selected)?>([\w ]+)</option>', page)
+    assert goals == [("max", " selected", "the greatest"), ("min", "", "the least")]
     assert 'value="completed"' in fields["status"]
     assert f'<option value="{TASK.project}">' in page
     assert '<option value="accuracy">' in page
     assert 'type="number" step="any"' in names(ann.get("/ask/serving-drift"))["margin"]
-    assert "<option>month</option>" in ann.get("/ask/serving")
+    assert '<option value="month">month</option>' in ann.get("/ask/serving")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -104,7 +109,9 @@ def test_each_answer_is_shown_and_drawn(ann: Browser, name: str) -> None:
         assert page.count("<tr>") == (len(rows) if name != "best-run" else 3) + 1
     else:
         assert set(re.findall(r"<dt>([\w ]+)</dt>", page)) >= {
-            each.replace("_", " ") for each, value in answer.items() if not isinstance(value, list)
+            each.replace("_", " ")
+            for each, value in answer.items()
+            if not isinstance(value, list) and not each.endswith("_id")
         }
     assert ("<svg" in page[page.index("<main") :]) is (name != "live")
 
@@ -118,6 +125,50 @@ def test_the_answer_is_that_of_the_demonstration(ann: Browser) -> None:
     assert best(deep).run_id not in re.findall(r'<td><a href="/nodes/run/[^"]+">([^<]+)</a>', least)
     every = ann.client.get(asked("best-run", ".json", status="", limit=1000, where="")).json()
     assert len(every) == len([run for run in of_task(TASK.task) if run.metrics and run.project == TASK.project])
+
+
+NAMES: dict[str, dict[str, set[str]]] = {
+    "techniques": {"Project": {TASK.project}, "Run": set()},
+    "transformations": {"Featureset": set()},
+    "selections": {"Featureset": set()},
+    "datasets-used": {"Dataset": {TASK.dataset}, "Model": set()},
+    "influence": {"Dataset": {TASK.dataset}, "Model": set(), "Deployment": {f"{TASK.project} v2"}},
+    "model-at": {"Run": set(), "Model": set(), "Dataset": set(), "Featureset": set()},
+    "best-run": {"Run": set(), "Model": set(), "Dataset": set(), "Featureset": set()},
+    "summary": {"Project": {TASK.project}},
+    "serving": {"Deployment": {f"{TASK.project} v1", f"{TASK.project} v2"}},
+    "serving-drift": {"Deployment": {f"{TASK.project} v2"}, "Project": {TASK.project}, "Run": set()},
+    "live": {"Deployment": {f"{TASK.project} v2"}, "Project": {TASK.project}, "Model": set(), "Run": set()},
+}
+"""The kinds of nodes that an answer names, with some of the names."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_answer_names_is_one_click_away(ann: Browser, requests_of: Any, name: str) -> None:
+    """Each node that an answer names leads to its page, or to all that have a name, for no further request."""
+    store = ann.access.store(TOKEN)
+    requests = requests_of(store.db)
+    page = ann.get(asked(name))
+    assert len(requests) <= 2
+    answer = page[page.index("<form") :]
+    led = {(unescape(label), unescape(path)) for path, label in re.findall(r'<a href="(/[^"]+)">([^<]+)</a>', answer)}
+    for kind, some in NAMES[name].items():
+        ways = (f"/nodes/{SCHEMA.node(kind).collection}/", f"/search?kind={kind}&")
+        found = {(label, path) for label, path in led if path.startswith(ways)}
+        assert found
+        assert {label for label, _ in found} >= some
+        for label, path in found:
+            assert label.partition(" version ")[0] in unescape(ann.get(path))
+    assert not re.search(r">\w+/[\w-]+-[0-9a-f]{32}<", page)
+
+
+def test_who_is_named_by_an_id(ann: Browser) -> None:
+    """Columns of `_id`s are known by their names, whatever they hold; a name of which no `_id` is told stays a text."""
+    row = {"model": "m", "model_id": "models/m", "projects": ["p"], "project_ids": ["project/p"], "runs": 3}
+    assert ids_of(row) == {"model": "model_id", "projects": "project_ids"}
+    assert ids_of(["run_id", "run", "deployment", "id"]) == {"run_id": "run", "deployment": "id"}
+    assert ids_of(["run_id", "uri", "models", "best_run"]) == {}
+    assert mentions({"model": "m", "model_id": None, "uri": "datasets/1", "runs": 3}, SCHEMA) == {}
 
 
 def test_a_new_question_shows_up_by_itself(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,27 +240,27 @@ def test_periods_are_drawn_as_lines_and_names_as_bars() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "status", "says"),
     [
-        ("summary", {"project": ""}, 422, "project: is needed"),
-        ("summary", {"project": "none such"}, 404, "none such"),
-        ("best-run", {"limit": "many"}, 422, "limit"),
-        ("best-run", {"limit": "0"}, 422, "limit"),
-        ("best-run", {"goal": "most"}, 422, "goal"),
-        ("best-run", {"where": "a..b>1"}, 422, "where"),
-        ("serving", {"every": "fortnight"}, 422, "every"),
-        ("serving", {"percentiles": "x"}, 422, "percentiles"),
-        ("serving-drift", {"margin": "x"}, 422, "margin"),
-        ("live", {"at": "yesterday"}, 422, "at"),
+        ("summary", {"project": ""}, 422, "Project: is needed"),
+        ("summary", {"project": "none such"}, 404, "Project 'none such'"),
+        ("best-run", {"limit": "many"}, 422, "Rows: 'many' is not a whole number"),
+        ("best-run", {"limit": "0"}, 422, "Rows: 0 is not a number from 1"),
+        ("best-run", {"goal": "most"}, 422, "Best is: 'most' is not max or min"),
+        ("best-run", {"where": "a..b>1"}, 422, "Conditions: 'a..b' is not the name of an attribute"),
+        ("serving", {"every": "fortnight"}, 422, "Put together by: 'fortnight' is not hour or day or week"),
+        ("serving", {"percentiles": "x"}, 422, "Percentiles: 'x' are not numbers"),
+        ("serving-drift", {"margin": "x"}, 422, "Worse by more than: 'x' is not a number"),
+        ("live", {"at": "yesterday"}, 422, "At the time: 'yesterday' is not an ISO 8601 time, such as 2026-01-31"),
     ],
 )
 def test_what_cannot_be_asked(ann: Browser, name: str, arguments: dict[str, str], status: int, says: str) -> None:
-    """What is missing or wrong is told beside the form, by the name of its field, and the form keeps what was typed."""
+    """What is missing or wrong is told beside the form by the label of its field, and the form keeps what was typed."""
     page = ann.get(asked(name, **arguments), status)
-    assert says in re.findall(r'role="alert">([^<]+)', page)[0]
+    assert says in unescape(re.findall(r'role="alert">([^<]+)', page)[0])
     for field, value in arguments.items():
         assert f'value="{value}"' in names(page)[field] or value in ("", "most", "a..b>1", "fortnight")
     assert "<table" not in page
     for ending in (".csv", ".json"):
-        assert says in ann.get(asked(name, ending, **arguments), status)
+        assert says.partition(": ")[2] in unescape(ann.get(asked(name, ending, **arguments), status))
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -238,7 +289,7 @@ def test_answers_to_keep(ann: Browser) -> None:
     assert [row["technique"] for row in rows] == [
         row["technique"] for row in QUESTIONS["techniques"](store, **ARGUMENTS["techniques"])
     ]
-    assert ann.client.get(asked("summary", ".csv")).text.startswith("project,owner,")
+    assert ann.client.get(asked("summary", ".csv")).text.startswith("project,project_id,owner,")
 
 
 def test_an_empty_graph_has_empty_answers(empty: Browser) -> None:

@@ -237,7 +237,7 @@ def test_signing_in_by_the_link_and_out(anyone: Visit, site: Site) -> None:
         ({"Tag": "gold", "archived too": ""}, 2),
         ({"Kind": "Project", "Registered since": "2020-01-01"}, 3),
         ({"Kind": "Project", "and before": "2020-01-01"}, 0),
-        ({"Kind": "Dataset", "Conditions, one a line": "rows>=10000"}, 6),
+        ({"Kind": "Dataset", "Conditions, one on each line": "rows>=10000"}, 6),
         ({"Kind": "Model", "Words": "forest", "Sort by": "owner", "Order": "asc", "On a page": "25"}, 3),
     ],
 )

@@ -152,8 +152,22 @@ def test_what_is_not_there(ann: Browser) -> None:
     """A deployment that is not there and what cannot be asked for are pages that say so."""
     assert "not found" in ann.get("/deployments/none", 404)
     assert "not found" in ann.get("/deployments/none/promotion", 404)
-    assert "is not an ISO 8601 time" in ann.get(f"{page_of(ann, 'chosen')}?since=yesterday", 422)
-    assert "valid number" in ann.get(f"{page_of(ann, 'new')}/promotion?threshold=x", 422)
+
+
+def test_what_is_no_figure_is_told_beside_the_form(ann: Browser) -> None:
+    """A time or a figure that is none is told where it was typed, which stays there; the rest of the page is there."""
+    page = ann.get(f"{page_of(ann, 'chosen')}?since=yesterday&metric=accuracy", 422)
+    assert "since: &#39;yesterday&#39; is not an ISO 8601 time, such as 2026-01-31" in page
+    assert 'value="yesterday"' in page
+    assert "What is deployed" in page
+    for query, says in (
+        ("threshold=many", "threshold: "),
+        ("metric=loss&min_improvement=many", "better by at least: "),
+    ):
+        page = ann.get(f"{page_of(ann, 'new')}/promotion?{query}", 422)
+        assert f"{says}&#39;many&#39; is not a number" in page
+        assert 'value="many"' in page
+        assert "Promote new" in page
 
 
 def test_what_another_program_wrote(ann: Browser) -> None:
@@ -236,7 +250,7 @@ def test_alerts_are_told_with_since_when(ann: Browser) -> None:
     assert "0.824" in row
     assert ">0.85<" in row
     assert "It has no rules" in ann.get(page_of(ann, "old"))
-    assert "No alert has been raised by its 1 rule" in ann.get(page_of(ann, MARKUP))
+    assert "Its rule has raised no alert" in ann.get(page_of(ann, MARKUP))
 
 
 def test_performance_is_drawn_beside_that_in_development(ann: Browser) -> None:

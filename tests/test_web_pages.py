@@ -21,7 +21,7 @@ from arangopipe_ops.connection import connect
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
-from arangopipe_ops.web.pages.rendering import NAVIGATION
+from arangopipe_ops.web.pages.rendering import NAVIGATION, figure, timed
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
 TOKEN = "the token"
@@ -546,7 +546,7 @@ def test_the_list_of_projects(ann: Browser) -> None:
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
-    assert re.search(r"<b>1</b> models", page)
+    assert re.search(r"<b>1</b> model<", page)
     assert "f1 0.9375" in page
     assert f"/deployments/{id_of(ann, 'd1', 'Deployment').partition('/')[2]}" in links(page)
     assert f"/nodes/{id_of(ann, 'r1', 'Run')}" in links(page)
@@ -556,3 +556,71 @@ def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     assert ">r1<" in ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=f1&goal=min")
     none = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=recall")
     assert "None of these runs has a figure called recall" in none
+
+
+def test_the_newest_runs_are_those_registered_last(ann: Browser) -> None:
+    """The newest runs of a project tell when they were registered, by which they are ordered, and when they started."""
+    store = ann.access.store(TOKEN)
+    for name, start in (("late", "2026-03-01"), ("early", "2026-02-01")):
+        store.write(stages.log_run(name, model="forest", start=f"{start}T00:00:00Z"))
+    page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
+    recent = page[page.index("Recent runs <small") :]
+    assert re.findall(r'<th scope="row"><a [^>]+>([^<]+)', recent)[:3] == ["early", "late", "r1"]
+    table = recent[: recent.index("</table>")]
+    assert re.search(r'<th scope="col">Started</th><th scope="col" aria-sort="descending">Registered</th>', table)
+    times = [re.findall(r'datetime="([^"]+)"', row)[-2:] for row in table.split("<tr>")[2:4]]
+    assert [start[:10] for start, _ in times] == ["2026-02-01", "2026-03-01"]
+    assert times[0][1] >= times[1][1]
+    assert f'last run registered <time datetime="{times[0][1]}"' in page
+
+
+@pytest.mark.parametrize(("name", "kind"), [("r1", "Run"), ("d1", "Deployment")])
+def test_a_node_is_one_click_from_its_project(ann: Browser, name: str, kind: str) -> None:
+    """A run and a deployment lead to their project, and to their lineage."""
+    id = id_of(ann, name, kind)
+    project = f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}"
+    assert {project, f"/nodes/{id}/lineage"} <= set(links(ann.get(f"/nodes/{id}")))
+
+
+def test_a_page_of_an_error_leads_back(ann: Browser) -> None:
+    """Who came from a page of ours is led back to it, and nobody to another site."""
+    for came, back in (
+        ("http://testserver/search?text=a%26b", "/search?text=a%26b"),
+        ("http://testserver//evil.example/x", "/evil.example/x"),
+        ("https://evil.example/search", None),
+        ("http://testserver/projects/none", None),
+        ("http://[", None),
+        ("", None),
+    ):
+        answer = ann.client.get("/projects/none", headers={"Referer": came})
+        assert answer.status_code == 404
+        assert re.findall(r'<a href="([^"]+)">Back</a>', unescape(answer.text)) == ([back] if back else []), came
+
+
+def test_times_that_a_summary_tells_are_times(ann: Browser) -> None:
+    """What is said about a node has its times in the zone of who looks, as all others."""
+    store = ann.access.store(TOKEN)
+    store.write(stages.log_run("timed", model="forest", start="2026-02-01T03:04:05Z"))
+    assert 'start <time datetime="2026-02-01T03:04Z">2026-02-01 03:04 UTC</time>' in ann.get("/search?name=timed")
+    assert timed("<b> 2026-02-01 03:04 UTC").startswith('&lt;b&gt; <time datetime="2026-02-01T03:04Z">2026')
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"),
+        (2026, "2026"),
+        (9999, "9999"),
+        (10_000, "10,000"),
+        (-1234567, "-1,234,567"),
+        (0.1 + 0.2, "0.3"),
+        (1 / 3, "0.333333"),
+        (-1.5e-9, "-1.5e-09"),
+        (1234567.891, "1,234,568"),
+        (1e20, "1e+20"),
+        (10**15, "1000000000000000"),
+    ],
+)
+def test_figures_are_written_alike(value: float, said: str) -> None:
+    """A figure has six digits, and a large one its thousands apart."""
+    assert figure(value) == said

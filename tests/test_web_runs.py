@@ -267,7 +267,7 @@ def test_no_run_yet(empty: Browser) -> None:
 def compared(page: str) -> dict[str, bool]:
     """Return which attributes stand side by side, and whether each is marked as different."""
     rows = re.findall(
-        r'<tr( class=differs)?><th scope="row">(<span[^>]*aria-label="differs:"[^>]*>≠</span> )?([^<]+)', page
+        r'<tr( class=differs)?><th scope="row">(<span[^>]*aria-label="differs:"[^>]*>≠</span>&nbsp;)?([^<]+)', page
     )
     assert all(bool(looks) is bool(mark) for looks, mark, _ in rows)
     return {unescape(name): bool(mark) for _, mark, name in rows}
@@ -393,6 +393,20 @@ def test_only_pages_of_the_web_are_linked(ann: Browser, monkeypatch: pytest.Monk
 def test_what_is_the_address_of_a_page(text: Any, is_one: bool) -> None:
     """Only a text that begins with http or https, and names a host, is an address to follow."""
     assert web_address(text) == (text if is_one else None)
+
+
+def test_how_long_a_run_took(ann: Browser) -> None:
+    """A run that does not say how long it took is told by its start and its end, and sorted by that."""
+    store = ann.access.store(TOKEN)
+    for name, minutes in (("quick", 1), ("slow", 300)):
+        span = {"start": "2026-01-01T10:00:00Z", "end": f"2026-01-01T{10 + minutes // 60}:{minutes % 60:02}:30Z"}
+        store.write(stages.log_run(name, model="forest", **span))
+    page = ann.get("/runs?sort=duration&where=start=2026-01-01T10:00:00.000Z")
+    assert shown(page) == ["slow", "quick"]
+    assert re.findall(r'<span class="number" title="\d+">([\d,]+)</span></td><td><time', page) == ["18,030", "90"]
+    told = {row["run_id"]: row["duration"] for row in csv.DictReader(io.StringIO(ann.client.get("/runs.csv").text))}
+    assert (told["slow"], told["quick"], told["forest 1"]) == ("18030", "90", "")
+    assert float(told[NETS[0]]) > 0
 
 
 def test_what_another_program_wrote(ann: Browser) -> None:

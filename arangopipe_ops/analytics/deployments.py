@@ -21,10 +21,12 @@ _STANDS = """
     FILTER before.status != d.status
     SORT a.at DESC LIMIT 1
     RETURN {{at: a.at, reason: a.reason, user: a.provenance.user}})
+  LET of_project = {project}
   LET stands = {{
     id,
     tag: d.tag,
-    project: {project},
+    project: of_project.name,
+    project_id: of_project._id,
     environment: NOT_NULL(d.environment, "production"),
     status: NOT_NULL(d.status, "active"),
     since: NOT_NULL(turn.at, d.ended, d.created),
@@ -57,9 +59,9 @@ RETURN (FOR id IN @ids{_stands(_UNLESS_TOLD)}
 def standings(store: Store, ids: Sequence[str]) -> dict[str, Document]:
     """Return by `_id` how deployments stand; those that are not there are left out. One request.
 
-    `tag`, `project` (its name), `environment`, `status`; `since` when it has that status, and of one that was changed
-    to be active the `reason` and the `user`; `model` and `run`, as references; `alerts`: the rules that are raised now;
-    `last`: the end of the newest period that is known, UTC.
+    `tag`, `project` (its name), `project_id`, `environment`, `status`; `since` when it has that status, and of one that
+    was changed to be active the `reason` and the `user`; `model` and `run`, as references; `alerts`: the rules that are
+    raised now; `last`: the end of the newest period that is known, UTC.
     """
     [found] = store.query(_STANDINGS, {"ids": list(ids), "@audit": AUDIT})
     return {each["id"]: each for each in found}

@@ -1,7 +1,6 @@
 """Questions about how well models do: in development, at a past time, and in production."""
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from arangopipe_ops import model as graph
 from arangopipe_ops.analytics.candidates import candidates, source_of
@@ -14,7 +13,11 @@ from arangopipe_ops.analytics.statements import (
     PROMOTED,
     READ,
     RUNS,
-    Goal,
+    AtMost,
+    Best,
+    Since,
+    Time,
+    Until,
     ask,
     bound,
     named,
@@ -45,6 +48,7 @@ RETURN {{found: {{{found}}}, answer: (FOR c IN candidates
   run_id: r.run_id,
   run: r._id,
   model: c.m.name,
+  model_id: c.m._id,
   model_version: c.m.version,
   technique: c.m.technique == null ? c.m.type : c.m.technique,
   value: c.value,
@@ -58,16 +62,16 @@ RETURN {{found: {{{found}}}, answer: (FOR c IN candidates
 def best_run(
     store: Store,
     metric: str,
-    goal: Goal = "max",
+    goal: Best = "max",
     project: str | None = None,
     task: str | None = None,
     technique: str | None = None,
     tag: str | None = None,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
+    since: Since = None,
+    until: Until = None,
     status: str | None = "completed",
-    where: Where | None = None,
-    limit: int = 1,
+    where: Annotated[Where | None, "conditions, one on each line"] = None,
+    limit: AtMost = 1,
 ) -> list[Document]:
     """Which run is the best by a metric in development, that is, which model should be deployed on its statistics?
 
@@ -75,9 +79,9 @@ def best_run(
     the metric is best. The runs can be those of a `project`, a `task`, a `technique`, with a `tag`, from `since`
     (included) to `until` (not; bare dates are midnight UTC), of a `status` (runs that tell none count as completed;
     None: any), and meet `where`: conditions as in a search, on the run, and on `params.`, `metrics.` and `model.` of
-    it. `run_id` and `run` (its _id); `model`, `model_version` and `technique`; `value`: the metric, in its own unit;
-    `at`: when the run was, UTC; `tag`; `params`, `metrics`,
-    `datasets` and `featuresets` of the run. Raises NotFound for a project that is not there.
+    it. `run_id` and `run` (its _id); `model`, `model_id`, `model_version` and `technique`; `value`: the metric, in its
+    own unit; `at`: when the run was, UTC; `tag`; `params`, `metrics`, `datasets` and `featuresets` of the run. Raises
+    NotFound for a project that is not there.
     """
     binds: Document = {
         **period(since, until),
@@ -110,6 +114,7 @@ RETURN {{found: {{Model: LENGTH(model) > 0}}, answer: (
   run_id: r.run_id,
   run: r._id,
   model: m.name,
+  model_id: m._id,
   model_version: m.version,
   at,
   status: r.status,
@@ -119,13 +124,13 @@ RETURN {{found: {{Model: LENGTH(model) > 0}}, answer: (
       }})}}"""
 
 
-def model_at(store: Store, model: str, at: str | datetime, limit: int = 1) -> list[Document]:
+def model_at(store: Store, model: str, at: Time, limit: AtMost = 1) -> list[Document]:
     """How was a model trained at a past time, and how well did it do ("two months ago")?
 
     The newest runs of the model (a name: of all its versions) that started at `at` or before (a bare date is its
-    midnight in UTC), the newest first, at most `limit`. `run_id` and `run` (its _id); `model`, `model_version`; `at`:
-    when the run was, UTC; `status`; `params`: what it was trained with; `metrics`: how well it did in development,
-    in the metrics' own units; `revised`: when the metrics were last corrected, UTC, null if never;
+    midnight in UTC), the newest first, at most `limit`. `run_id` and `run` (its _id); `model`, `model_id`,
+    `model_version`; `at`: when the run was, UTC; `status`; `params`: what it was trained with; `metrics`: how well it
+    did in development, in the metrics' own units; `revised`: when the metrics were last corrected, UTC, null if never;
     `datasets` and `featuresets`: what it read. Raises NotFound for a name that no model has.
     """
     binds = {"at": graph.moment(at, "at"), "limit": whole(limit), "apart": _APART, **bound("Model", "model", model)}
@@ -194,10 +199,11 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   FILTER d != null
   LET periods = {periods}{spans}
   FOR s IN periods
-    COLLECT tag = d.tag, bucket = {bucket} INTO group = {{at: s.at, value: s.value, until: s.until}}
+    COLLECT tag = d.tag, deployment_id = id, bucket = {bucket} INTO group = {{at: s.at, value: s.value, until: s.until}}
     LET values = group[*].value
     RETURN MERGE({{
       deployment: tag,
+      deployment_id,
       start: {start},
       end: MAX(group[*].until),
       n: LENGTH(values),
@@ -212,10 +218,10 @@ def serving(
     metric: str,
     deployment: str | None = None,
     project: str | None = None,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
-    every: Every | None = None,
-    points: int | None = None,
+    since: Since = None,
+    until: Until = None,
+    every: Annotated[Every | None, "put together by"] = None,
+    points: Annotated[int | None, "points, at most"] = None,
     source: str | None = None,
     percentiles: str = "50,95",
 ) -> list[Document]:
@@ -224,11 +230,11 @@ def serving(
     One row per deployment and period, the oldest first: of one `deployment`, those of a `project`, or all; of periods
     that start from `since` (included) to `until` (not), bare dates being midnight UTC; as one `source` tells, or all.
     `every` puts periods together by the hour, day, week (from Monday), month or year in which they start, UTC; for a
-    chart, `points` puts them together in at most so many equal spans. `deployment`: its tag; `start`, `end`: of the
-    period, or the start of the hour, day, week, month or year, or of the first period in the span, and the end of the
-    last period, UTC; `n`: how many values of the metric; their `mean`, `min`, `max`, and interpolated `percentiles`
-    (numbers with commas): `p50` (median) and `p95`, in the metric's own unit. Raises NotFound for a deployment or
-    project that is not there.
+    chart, `points` puts them together in at most so many equal spans. `deployment`: its tag, and
+    `deployment_id`; `start`, `end`: of the period, or the start of the hour, day, week, month or year, or of the first
+    period in the span, and the end of the last period, UTC; `n`: how many values of the metric; their `mean`, `min`,
+    `max`, and interpolated `percentiles` (numbers with commas): `p50` (median) and `p95`, in the metric's own unit.
+    Raises NotFound for a deployment or project that is not there.
     """
     if every not in BUCKETS:
         raise Invalid("every", f"{every!r} is not {', '.join(filter(None, BUCKETS))}")
@@ -277,6 +283,7 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   LET values = periods[*].value
   LET worse = development == null ? null : periods[* FILTER @sign * (CURRENT.value - development) < -@margin]
   LET serving = AVERAGE(values)
+  LET of_project = {project}
   LET first = DATE_TIMESTAMP(LEFT(periods[0].at, 10))
   LET days = periods[* RETURN (DATE_TIMESTAMP(LEFT(CURRENT.at, 10)) - first) / 86400000]
   LET middle = AVERAGE(days)
@@ -284,10 +291,13 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
   SORT d.tag
   RETURN {{
     deployment: d.tag,
-    project: {project},
+    deployment_id: id,
+    project: of_project.name,
+    project_id: of_project._id,
     environment: d.environment,
     status: d.status,
     run_id: r.run_id,
+    run: r._id,
     development,
     serving,
     difference: development == null ? null : serving - development,
@@ -306,24 +316,25 @@ RETURN {{found: {{{found}}}, answer: (FOR id IN ids
 def serving_drift(
     store: Store,
     metric: str,
-    goal: Goal = "max",
+    goal: Best = "max",
     deployment: str | None = None,
     project: str | None = None,
-    since: str | datetime | None = None,
-    until: str | datetime | None = None,
-    margin: float = 0.0,
+    since: Since = None,
+    until: Until = None,
+    margin: Annotated[float, "worse by more than"] = 0.0,
 ) -> list[Document]:
     """How far is serving performance from what was seen in development?
 
     One row per deployment with serving performance: of one `deployment`, those of a `project`, or all; of periods that
-    start from `since` (included) to `until` (not), bare dates being midnight UTC. `deployment` (its tag), `project`,
-    `environment`, `status`; `run_id`: the run it promoted; `development`: the metric of that run; `serving`: the mean
-    over the periods; `difference`: serving minus development; `relative`: that by the size of development, as a share
-    (-0.1: ten per cent less); `latest`: the value of the newest period, which starts at `last_period`; `periods`: how
-    many; `below`: in how many of them the metric is worse than development, by the `goal`, by more than `margin`;
-    `first_below`: when the first of them starts, UTC; `trend`: the least-squares slope, the metric's change in a day,
-    null with a single day. What needs development is null where the promoted run or its metric is not known.
-    Raises NotFound for a deployment or project that is not there.
+    start from `since` (included) to `until` (not), bare dates being midnight UTC. `deployment` (its tag) and
+    `deployment_id`, `project`, `project_id`, `environment`, `status`; `run_id` and `run` (its _id): what it promoted;
+    `development`: the metric of that run; `serving`: the mean over the periods; `difference`: serving minus
+    development; `relative`: that by the size of development, as a share (-0.1: ten per cent less); `latest`: the value
+    of the newest period, which starts at `last_period`; `periods`: how many; `below`: in how many of them the metric is
+    worse than development, by the `goal`, by more than `margin`; `first_below`: when the first of them starts, UTC;
+    `trend`: the least-squares slope, the metric's change in a day, null with a single day. What needs development is
+    null where the promoted run or its metric is not known. Raises NotFound for a deployment or project that is not
+    there.
     """
     order_of(goal)
     binds: Document = {**_span(since, until), "sign": 1 if goal == "max" else -1, "margin": margin}

@@ -1,7 +1,6 @@
 """Questions about whole projects: what there is in one, and what was live."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from arangopipe_ops import model
@@ -12,6 +11,7 @@ from arangopipe_ops.analytics.statements import (
     PROMOTED,
     READ,
     RUNS_OF_ALL,
+    Time,
     ask,
     bound,
     named,
@@ -35,6 +35,7 @@ LET read = UNION_DISTINCT(
 LET deployments = (FOR id IN (p == null ? [] : {deployed}) LET d = DOCUMENT(id) FILTER d.archived == null RETURN d)
 RETURN {{found: {{Project: p != null}}, answer: {{
   project: p.name,
+  project_id: p._id,
   owner: p.owner,
   description: p.description,
   created: p.created,
@@ -59,9 +60,9 @@ RETURN {{found: {{Project: p != null}}, answer: {{
 def summary(store: Store, project: str) -> Document:
     """What is there in a project?
 
-    `project`, `owner`, `description`, `created`; `models`: by name, and `model_versions`; the `tasks` and `techniques`
-    of the models; `datasets` and `featuresets`: how many versions its runs read (data sets also through feature
-    sets); `runs` and `runs_by_status`; `deployments` and `deployments_by_status` (what tells no status is
+    `project`, `project_id`, `owner`, `description`, `created`; `models`: by name, and `model_versions`; the `tasks` and
+    `techniques` of the models; `datasets` and `featuresets`: how many versions its runs read (data sets also through
+    feature sets); `runs` and `runs_by_status`; `deployments` and `deployments_by_status` (what tells no status is
     `unknown`); `last_run`: when the newest run was; `last_activity`: the newest run, registration or revision of a
     model or deployment. Times are UTC. Raises NotFound.
     """
@@ -153,6 +154,29 @@ def activity(store: Store, ids: Sequence[str]) -> dict[str, Document]:
     return dict(store.query(_SEEN, {"ids": list(ids), "most": _NEWEST_MODELS, "counted": LOOKED + 1}))
 
 
+_HOMES: Mapping[str, str] = {
+    "Run": """WITH project, models, run
+FOR x IN run_models FILTER x._to == @id
+  FOR y IN project_models FILTER y._to == x._from
+    COLLECT home = y._from
+    LET p = DOCUMENT(home)
+    FILTER p != null
+    SORT p.name
+    RETURN KEEP(p, "_id", "name")""",
+    "Deployment": f"""WITH project, models, deployment
+FOR d IN deployment FILTER d._id == @id
+  LET p = {PROJECT_OF}
+  FILTER p._id != null
+  RETURN KEEP(p, "_id", "name")""",
+}
+"""How the project of a node is found that no edge links to it."""
+
+
+def homes(store: Store, kind: str, id: str) -> list[Document]:
+    """Return the projects, as references, of a run or a deployment; nothing for other kinds. One request, or none."""
+    return store.query(_HOMES[kind], {"id": id}) if kind in _HOMES else []
+
+
 _INPUTS = """WITH run, datasets, featuresets
 FOR id IN @runs
   LET r = {{_id: id}}
@@ -192,33 +216,35 @@ RETURN {{found: {{{found}}}, answer: (FOR each IN written
     AND (@environment == null OR NOT_NULL(d.environment, "production") == @environment){only}
   LET m = FIRST(FOR x IN deployment_model FILTER x._from == id RETURN DOCUMENT(x._to))
   LET since = FIRST(FOR a IN writes FILTER a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
-  LET project_name = {project}
-  SORT project_name, d.environment, d.tag
+  LET of_project = {project}
+  LET r = DOCUMENT({promoted})
+  SORT of_project.name, d.environment, d.tag
   RETURN {{
-    project: project_name,
+    project: of_project.name,
+    project_id: of_project._id,
     environment: d.environment,
     deployment: d.tag,
     id,
     model: m.name,
+    model_id: m._id,
     model_version: m.version,
-    run_id: DOCUMENT({promoted}).run_id,
+    run_id: r.run_id,
+    run: r._id,
     since: since == null ? d.created : since.at,
     reason: since.reason,
     status: d.status
   }})}}"""
 
 
-def live(
-    store: Store, at: str | datetime, project: str | None = None, environment: str | None = None
-) -> list[Document]:
+def live(store: Store, at: Time, project: str | None = None, environment: str | None = None) -> list[Document]:
     """What was live at a time?
 
     One row per deployment that was active at `at` (a bare date is its midnight in UTC), of all projects or one, in all
     environments or one, as the audit tells: also those that were deleted since, whose model and run are null.
-    `project`, `environment`, `deployment` (its tag), `id`, `model`, `model_version`; `run_id`: the run it promoted;
-    `since`: the last write to it before, which made it what it was, UTC, and the `reason` given for that;
-    `status`: active, or null for a deployment of the original Arangopipe, which knew no states: such a one counts as
-    live always. Raises NotFound for a project that is not there.
+    `project`, `project_id`, `environment`, `deployment` (its tag), `id`, `model`, `model_id`, `model_version`; `run_id`
+    and `run`: the run it promoted; `since`: the last write to it before, which made it what it was, UTC, and the
+    `reason` given for that; `status`: active, or null for a deployment of the original Arangopipe, which knew no
+    states: such a one counts as live always. Raises NotFound for a project that is not there.
     """
     binds: Document = {"at": model.moment(at, "at"), "environment": environment, "@audit": AUDIT}
     known, found, ids, only = "", "", "(FOR d IN deployment RETURN d._id)", ""

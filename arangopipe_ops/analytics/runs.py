@@ -20,9 +20,9 @@ MODELS = 1_000
 class RunTable(TypedDict):
     """Some of the runs that meet the conditions, among those that were looked at.
 
-    `rows` have `run`, `model`, `at` (when it was), `params` and `metrics`. `found` counts the runs that meet the
-    conditions; `looked` all that were looked at, the last of them registered at `back_to`. `older` leads to those
-    before it, if there are any.
+    `rows` have `run`, `model`, `at` (when it was), `duration` (in seconds), `params` and `metrics`. `found` counts the
+    runs that meet the conditions; `looked` all that were looked at, the last of them registered at `back_to`. `older`
+    leads to those before it, if there are any.
     """
 
     rows: list[Document]
@@ -81,6 +81,7 @@ RETURN {{found: {{{found}}}, answer: {{
     RETURN {{
       run: KEEP(r, @kept),
       at: {at},
+      duration: {duration},
       model: m == null ? null : KEEP(m, "_id", "name", "version"),
       params: UNSET(NOT_NULL({params}, {{}}), @apart),
       metrics: UNSET(NOT_NULL({metrics}, {{}}), @apart)
@@ -89,7 +90,12 @@ RETURN {{found: {{{found}}}, answer: {{
 
 _MODEL = "FIRST(FOR x IN run_models FILTER x._to == r._id RETURN DOCUMENT(x._from))"
 
-_FACTS: dict[str, str] = {"params": PARAMS, "metrics": METRICS, "model": _MODEL, "at": AT}
+_DURATION = """(IS_NUMBER(r.duration) ? r.duration
+      : IS_DATESTRING(r.start) AND IS_DATESTRING(r.end) ? (DATE_TIMESTAMP(r.end) - DATE_TIMESTAMP(r.start)) / 1000
+      : null)"""
+"""How many seconds a run took, as it says itself, or from its start to its end."""
+
+_FACTS: dict[str, str] = {"params": PARAMS, "metrics": METRICS, "model": _MODEL, "at": AT, "duration": _DURATION}
 """What conditions and the order may be about beside the run's own attributes."""
 
 _KEPT = [*ANNOTATIONS, "_id", "run_id", "status", "created", "end", "duration", "error", "provenance", "orchestrator"]
@@ -147,6 +153,7 @@ def run_table(
         order=f"{order} == null, {order} {'DESC' if descending else 'ASC'}, each.created DESC, each.id DESC",
         model=_MODEL,
         at=AT,
+        duration=_DURATION,
         params=PARAMS,
         metrics=METRICS,
     )

@@ -4,7 +4,8 @@ In every piece `m` is a model, `r` a run, `p` a project, `d` a deployment.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from arangopipe_ops import model
 from arangopipe_ops.errors import Invalid, NotFound
@@ -13,6 +14,14 @@ from arangopipe_ops.store import Store
 from arangopipe_ops.store.search import attribute
 
 Goal = Literal["max", "min"]
+
+# Arguments that several questions have, with the words for them where their name is none.
+Best = Annotated[Goal, "best is"]
+DatasetName = Annotated[str, "data set"]
+Since = Annotated[str | datetime | None, "since"]
+Until = Annotated[str | datetime | None, "and before"]
+Time = Annotated[str | datetime, "at the time"]
+AtMost = Annotated[int, "rows, at most"]
 
 ORDERS: Mapping[str, str] = {"max": "DESC", "min": "ASC"}
 """How to sort so that the best value of a goal comes first."""
@@ -70,8 +79,12 @@ DEPLOYED = """UNION_DISTINCT(
 
 PROJECT_OF = """(d.project == null
       ? FIRST(FOR x IN deployment_model FILTER x._from == d._id
-          FOR y IN project_models FILTER y._to == x._to RETURN DOCUMENT(y._from).name)
-      : NOT_NULL(FIRST(FOR q IN project FILTER q._key == LAST(SPLIT(d.project, "/")) RETURN q.name), d.project))"""
+          FOR y IN project_models FILTER y._to == x._to RETURN DOCUMENT(y._from))
+      : NOT_NULL(
+          FIRST(FOR q IN project FILTER q.name == d.project RETURN q),
+          FIRST(FOR q IN project FILTER q._key == LAST(SPLIT(d.project, "/")) RETURN q),
+          {name: d.project}))"""
+"""The project of a deployment; where there is none, one that has but the name that the deployment tells."""
 
 
 def named(kind: str, variable: str) -> str:

@@ -1,7 +1,7 @@
 """Questions about what was used: techniques, transformations, selections and data sets."""
 
-from datetime import datetime
 from math import comb
+from typing import Annotated
 
 from arangopipe_ops.analytics.statements import (
     AT,
@@ -13,7 +13,11 @@ from arangopipe_ops.analytics.statements import (
     RUNS,
     RUNS_OF_ALL,
     WITHIN,
-    Goal,
+    AtMost,
+    Best,
+    DatasetName,
+    Since,
+    Until,
     ask,
     bound,
     named,
@@ -31,29 +35,35 @@ RETURN {{answer: ({models}
   COLLECT technique = m.technique == null ? m.type : m.technique INTO ids = m._id
   LET runs = ({runs}
       LET metrics = {metrics}
-      RETURN {{run_id: r.run_id, at: {at}, value: {value}}})
+      RETURN {{id: r._id, run_id: r.run_id, at: {at}, value: {value}}})
+  LET owners = (FOR owner IN UNIQUE(FOR x IN project_models FILTER x._to IN ids RETURN x._from)
+    LET p = DOCUMENT(owner)
+    FILTER p != null
+    SORT p.name
+    RETURN p)
   LET best = FIRST(FOR x IN runs FILTER x.value != null SORT x.value {order}, x.at DESC LIMIT 1 RETURN x)
   SORT LENGTH(runs) DESC, technique
   RETURN {{
     technique,
     models: LENGTH(ids),
     runs: LENGTH(runs),
-    projects: SORTED_UNIQUE(FOR x IN project_models FILTER x._to IN ids RETURN DOCUMENT(x._from).name),
+    projects: owners[*].name,
+    project_ids: owners[*]._id,
     last_run: MAX(runs[*].at),
     best: best.value,
-    best_run: best.run_id
+    best_run: best.run_id,
+    best_run_id: best.id
   }})}}"""
 
 
-def techniques(store: Store, task: str, metric: str | None = None, goal: Goal = "max") -> list[Document]:
+def techniques(store: Store, task: str, metric: str | None = None, goal: Best = "max") -> list[Document]:
     """Which techniques were used for a task?
 
     One row per technique, the most used first. `technique`: its name (null: models that tell none); `models`:
-    how many models (versions) use it; `runs`: how many runs; `projects`: the names of their projects;
-    `last_run`: when the newest run was, UTC; `best`: the best value of `metric` in development, in the metric's
-    own unit (the `goal` says whether most or least is best), null without `metric`; `best_run`: the run that
-    reached it. A task is a value, not a node: one that no
-    model has gives no rows.
+    how many models (versions) use it; `runs`: how many runs; `projects`: the names of their projects, and
+    `project_ids`; `last_run`: when the newest run was, UTC; `best`: the best value of `metric` in development, in the
+    metric's own unit (the `goal` says whether most or least is best), null without `metric`; `best_run`: the run that
+    reached it, and `best_run_id`. A task is a value, not a node: one that no model has gives no rows.
     """
     binds: Document = {"task": task}
     value = value_of("metrics", metric, binds)
@@ -126,6 +136,7 @@ LET rows = ({models}{runs}{within}
   SORT runs DESC, data.name, data.version
   RETURN {{
     dataset: data.name,
+    dataset_id: data._id,
     version: data.version,
     uri: data.uri,
     models: SORTED_UNIQUE(FLATTEN(uses[*].by_models)),
@@ -137,15 +148,14 @@ RETURN {{answer: {{task: @task, since: @since, until: @until, datasets: COUNT_DI
   versions: LENGTH(rows), rows}}}}"""
 
 
-def datasets_used(
-    store: Store, task: str, since: str | datetime | None = None, until: str | datetime | None = None
-) -> Document:
+def datasets_used(store: Store, task: str, since: Since = None, until: Until = None) -> Document:
     """How many data sets, and which, were used for a task in a period?
 
     `since` (included) and `until` (not) are times of runs; a bare date is its midnight in UTC. `datasets`: how many
     data sets by name; `versions`: how many versions of them; `rows`: one per version, the most used first, with
-    `dataset`, `version`, `uri`, the names of the `models`, the number of `runs`, and when the `first_run` and the
-    `last_run` of the period were, UTC. A data set counts if a run read it or a feature set that is made from it.
+    `dataset`, `dataset_id`, `version`, `uri`, the names of the `models`, the number of `runs`, and when the `first_run`
+    and the `last_run` of the period were, UTC. A data set counts if a run read it or a feature set that is made from
+    it.
     """
     text = _DATASETS.format(models=_MODELS, runs=RUNS, within=WITHIN)
     return dict(ask(store, text, {"task": task, **period(since, until)}))
@@ -165,15 +175,19 @@ RETURN {{found: {{{found}}}, answer: ({used}
     LET promoted = {promoted}
     FILTER promoted == null OR promoted IN runs
     RETURN d)
+  LET active = (FOR d IN deployments FILTER d.status == "active" SORT d.tag RETURN d)
   RETURN {{
     dataset: read.name,
+    dataset_id: data_id,
     dataset_version: read.version,
     model: by.name,
+    model_id,
     model_version: by.version,
     runs: LENGTH(runs),
     last_run,
     deployments: LENGTH(deployments),
-    active: SORTED(deployments[* FILTER CURRENT.status == "active" RETURN CURRENT.tag])
+    active: active[*].tag,
+    active_ids: active[*]._id
   }})}}"""
 
 _BY_DATASET = """FOR data IN {source}
@@ -188,15 +202,17 @@ _BY_MODEL = """FOR m IN model{runs}
   COLLECT data_id = used, model_id = m._id"""
 
 
-def influence(store: Store, dataset: str | None = None, model: str | None = None, limit: int = 1000) -> list[Document]:
+def influence(
+    store: Store, dataset: DatasetName | None = None, model: str | None = None, limit: AtMost = 1000
+) -> list[Document]:
     """Which data set influences which model?
 
     One row per pair of a data set's version and a model's version with a run in common, the most runs first, at
     most `limit`; all pairs, or those of one data set, one model (a name: all its versions), or both. `dataset`,
-    `dataset_version`, `model`, `model_version`; `runs`: how
-    many runs of the model read the data set, by itself or through a feature set; `last_run`: when the newest was,
-    UTC; `deployments`: how many deployments of the model promoted one of them; `active`: the tags of those that
-    are active now. Raises NotFound for a name that no data set or model has.
+    `dataset_id`, `dataset_version`, `model`, `model_id`, `model_version`; `runs`: how many runs of the model read the
+    data set, by itself or through a feature set; `last_run`: when the newest was, UTC; `deployments`: how many
+    deployments of the model promoted one of them; `active`: the tags of those that are active now, and `active_ids`.
+    Raises NotFound for a name that no data set or model has.
     """
     binds: Document = {"limit": limit}
     known, found = "", []
@@ -271,11 +287,11 @@ RETURN {{found: {{Dataset: LENGTH(dataset) > 0}}, answer: {{
 def attribute_gain(
     store: Store,
     attribute: str,
-    dataset: str,
+    dataset: DatasetName,
     metric: str,
-    goal: Goal = "max",
+    goal: Best = "max",
     task: str | None = None,
-    same: str | None = None,
+    same: Annotated[str | None, "parameters that are the same"] = None,
 ) -> Document:
     """Did adding an attribute to a data set bring consistent gains?
 

@@ -1,14 +1,14 @@
 """Commands that ask: the questions of `analytics`, and which model to serve."""
 
 import argparse
-import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from arangopipe_ops.analytics import QUESTIONS, Policy, deploy, select_model
+from arangopipe_ops.analytics.questions import arguments, ids_of
 from arangopipe_ops.cli.command import Command, as_json, function_arguments, given, reason, store_of
 from arangopipe_ops.cli.output import say, say_json, table
 from arangopipe_ops.errors import Invalid
@@ -31,7 +31,7 @@ _EXAMPLES: dict[str, str] = {
 
 
 def _question(name: str, question: Callable[..., Any]) -> Command:
-    parameters = list(inspect.signature(question).parameters.values())[1:]
+    parameters = arguments(question)
     plain = [parameter for parameter in parameters if parameter.name != "where"]
 
     def do(options: argparse.Namespace) -> None:
@@ -41,14 +41,14 @@ def _question(name: str, question: Callable[..., Any]) -> Command:
         answer = question(store_of(options), **asked)
         return say_json(answer) if options.json else _say_answer(answer)
 
-    def arguments(parser: argparse.ArgumentParser) -> None:
+    def options_of(parser: argparse.ArgumentParser) -> None:
         function_arguments(parser, plain)
         if len(plain) < len(parameters):
             parser.add_argument("--where", "-w", action="append", default=[], metavar="CONDITION")
         as_json(parser)
 
     do.__doc__ = question.__doc__
-    return Command(name, do, arguments, (_EXAMPLES[name],) if name in _EXAMPLES else ())
+    return Command(name, do, options_of, (_EXAMPLES[name],) if name in _EXAMPLES else ())
 
 
 ASK: Sequence[Command] = tuple(_question(name, question) for name, question in QUESTIONS.items())
@@ -59,12 +59,18 @@ def _say_answer(answer: Any) -> None:
     rows = answer if isinstance(answer, list) else None
     if rows is None:
         inner = {name: value for name, value in answer.items() if _is_rows(value)}
-        say(table([{"": name, "value": value} for name, value in answer.items() if name not in inner]))
+        say(table([{"": name, "value": answer[name]} for name in _columns(answer) if name not in inner]))
         for name, value in inner.items():
             say(f"\n{name}")
-            say(table(value) if value else "none")
+            say(table(value, _columns(value[0])) if value else "none")
     else:
-        say(table(rows) if rows else "nothing")
+        say(table(rows, _columns(rows[0])) if rows else "nothing")
+
+
+def _columns(row: Mapping[str, Any]) -> list[str]:
+    """Return the columns that a table shows, which has no room for the `_id`s of what others name."""
+    apart = ids_of(row).values()
+    return [name for name in row if name not in apart]
 
 
 def _is_rows(value: Any) -> bool:

@@ -149,8 +149,10 @@ def said(cut: Cut) -> str:
 
 
 def summary(kind: str, document: Document, schema: Schema = SCHEMA) -> str:
-    """Return the few attributes that say most about a node, as `name value` pairs."""
-    return _clipped(", ".join(_told(kind, document, schema)[:_SUMMARY_ITEMS]), _SUMMARY_LENGTH)
+    """Return the few attributes that say most about a node, as `name value` pairs; only a single one is cut short."""
+    told = _told(kind, document, schema)[:_SUMMARY_ITEMS]
+    texts = [", ".join(told), *(", ".join([*told[:most], "…"]) for most in range(len(told) - 1, 0, -1))]
+    return next((text for text in texts if len(text) <= _SUMMARY_LENGTH), _clipped(texts[-1], _SUMMARY_LENGTH))
 
 
 def _told(kind: str, document: Document, schema: Schema) -> list[str]:
@@ -218,7 +220,7 @@ def _short(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list):
         return f"{len(value)}"
-    return _MOMENT.sub(r"\1 \2", str(value))
+    return _MOMENT.sub(r"\1 \2 UTC", " ".join(str(value).split()))
 
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*Z")

@@ -107,13 +107,16 @@ _SCALARS: tuple[tuple[Any, Callable[[Any, str], Any]], ...] = (
 )
 
 
+_EXAMPLE = "2026-01-31T08:00:00Z"
+
+
 def moment(value: Any, path: str) -> str:
     """Return a point in time as canonical UTC text; a bare date is its midnight in UTC. Raises Invalid."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value) if "T" in value or " " in value else date.fromisoformat(value)
         except ValueError:
-            raise Invalid(path, f"{value!r} is not an ISO 8601 time") from None
+            raise Invalid(path, f"{value!r} is not an ISO 8601 time, such as 2026-01-31 or {_EXAMPLE}") from None
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), UTC)
     if not isinstance(value, datetime):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from arangopipe_ops import drawing
 from arangopipe_ops.analytics import QUESTIONS
+from arangopipe_ops.analytics.questions import arguments
 from arangopipe_ops.errors import Misconfigured, Unauthorized
 from arangopipe_ops.model import Document, EdgeType, Lineage, LineageNode, NodeType, Ref, Stage
 from arangopipe_ops.stages import STAGES, arguments_of, make
@@ -399,8 +400,7 @@ def questions(store: CallersStore) -> Any:
 
 
 def _question_route(name: str, question: Callable[..., Any]) -> None:
-    asked = inspect.signature(question)
-    body = body_of(question, list(asked.parameters.values())[1:], "forbid")
+    body = body_of(question, arguments(question), "forbid")
 
     def ask(store: CallersStore, arguments: Annotated[Any, Body()]) -> Any:
         return Answer(question(store, **given(arguments)))
@@ -411,7 +411,7 @@ def _question_route(name: str, question: Callable[..., Any]) -> None:
         f"/questions/{name}",
         name=f"ask_{name}".replace("-", "_"),
         tags=["questions"],
-        response_model=asked.return_annotation,
+        response_model=inspect.signature(question).return_annotation,
     )(ask)
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
-from arangopipe_ops.errors import Unauthorized
+from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.model import SCHEMA, moment
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, redirect, render
@@ -154,9 +154,13 @@ def withdraw(request: Request, store: CallersStore, session: CallersSession, fie
 @patient
 def retention(request: Request, store: CallersStore, rights: CallersRights, days: str = "") -> Response:
     """Show how long serving performance is kept, and what would go if it were kept for some days."""
-    plan = admin.retention(store.db, days_of(days), dry_run=True) if days else None
-    facts = {"kept": admin.kept_for(store.db), "plan": plan, "days_asked": days, "may": rights}
-    return render(request, "admin_retention.html", facts)
+    plan, problem = None, None
+    try:
+        plan = admin.retention(store.db, days_of(days), dry_run=True) if days else None
+    except Invalid as error:
+        problem = str(error)
+    facts = {"kept": admin.kept_for(store.db), "plan": plan, "problem": problem, "days_asked": days, "may": rights}
+    return render(request, "admin_retention.html", facts, 422 if problem else 200)
 
 
 @routes.post("/admin/retention", dependencies=[needs("define"), Depends(sure)])

@@ -13,6 +13,8 @@ import pygal
 from markupsafe import Markup
 from pygal.etree import etree
 
+from arangopipe_ops.web.pages.rendering import figure
+
 etree.to_etree()  # also where lxml is installed
 
 COLOURS = 6
@@ -91,8 +93,7 @@ def bars(title: str, values: Mapping[str, float | None]) -> Markup:
     known = {name: _placed(value) for name, value in values.items()}
     if not any(value is not None for value in known.values()):
         return _figure(title, _EMPTY)
-    room = pygal.style.Style(label_font_size=13)  # for labels, which are larger on a narrow page
-    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False, style=room)
+    chart = pygal.HorizontalBar(**_LOOKS, height=40 + BAR * len(known), show_y_guides=False)
     chart.x_labels = [_label(name, value) for name, value in reversed(known.items())]
     chart.add("", list(reversed(known.values())))
     picture = _rendered(chart, f"{title}, {len(known)} bars", 1)
@@ -138,19 +139,22 @@ def _number(value: float) -> str:
 
 
 def _said(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.6g}"
+    return "unknown" if value is None else figure(value)
 
 
 _LOOKS: Mapping[str, object] = {
     "width": WIDTH,
     "margin": 12,
+    "margin_right": 24,
     "spacing": 6,
     "js": [],
     "css": [],
     "no_prefix": True,
     "show_legend": False,
     "min_scale": 3,
-    "max_scale": 6,
+    "max_scale": 5,
+    "truncate_label": -1,
+    "style": pygal.style.Style(label_font_size=13),  # room for labels, which are larger on a narrow page
     "value_formatter": _number,
 }
 

@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from markupsafe import Markup
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from arangopipe_ops.analytics import Policy, select_model, serving
 from arangopipe_ops.analytics.coverage import Hole, covered, holes
 from arangopipe_ops.analytics.deployments import standing, standings
+from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, moment, sure_key
 from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
-from arangopipe_ops.web.pages.rendering import address_of, done, instant, name_of, render
+from arangopipe_ops.web.pages.rendering import address_of, done, figure, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
 from arangopipe_ops.web.pages.waiting import patient, turn
 
@@ -81,16 +82,21 @@ class Span(BaseModel):
 def deployment(
     request: Request, store: CallersStore, rights: CallersRights, key: str, asked: Annotated[Span, Query()]
 ) -> Response:
-    """Show how a deployment stands, and how it has served."""
-    found = standing(store, f"deployment/{key}", PERIODS)
-    since, until = _span(asked, found)
+    """Show how a deployment stands, and how it has served; what is no time is told beside the form."""
+    found, problem = standing(store, f"deployment/{key}", PERIODS), None
+    try:
+        since, until = _span(asked, found)
+    except Invalid as error:
+        problem, (since, until) = str(error), _span(Span(), found)
     shown = [asked.metric] if asked.metric else _telling(found)[:CHARTS]
     served = {metric: _served(store, found, metric, since, until) for metric in shown}
     missing = _missing(store, found, since, until)
     facts = {
         "found": found,
         "asked": asked,
+        "problem": problem,
         "metrics": _telling(found),
+        "most": CHARTS,
         "charts": [_chart(metric, rows, _references(found, metric)) for metric, rows in served.items()],
         "figures": [_figures(metric, rows, found) for metric, rows in served.items() if rows],
         "since": since,
@@ -98,7 +104,7 @@ def deployment(
         "holes": len(missing),
         "may": rights,
     }
-    return render(request, "deployment.html", facts)
+    return render(request, "deployment.html", facts, 422 if problem else 200)
 
 
 def _span(asked: Span, found: Document) -> tuple[str | None, str]:
@@ -147,7 +153,7 @@ def _references(found: Document, metric: str) -> dict[str, float]:
     limits = {alert["rule"]: alert.get("threshold") for alert in found["alerts"] if alert.get("metric") == metric}
     known = {"in development": found["development"].get(metric)}
     known |= {f"limit, {rule}": limit for rule, limit in limits.items()}
-    return {f"{name}: {value:.6g}": value for name, value in known.items() if isinstance(value, int | float)}
+    return {f"{name}: {figure(value)}": value for name, value in known.items() if isinstance(value, int | float)}
 
 
 def _figures(metric: str, rows: Sequence[Document], found: Document) -> Document:
@@ -181,34 +187,37 @@ def _missing(store: Store, found: Document, since: str | None, until: str) -> li
 # --- promotion
 
 
-def _number(value: Any) -> Any:
-    return None if value == "" else value
-
-
-Number = Annotated[float | None, BeforeValidator(_number)]
-
-
 class Rule(BaseModel):
     """The policy that is asked what it would select: a look at all runs of the project. Without a metric none is."""
 
     metric: str = ""
     goal: Literal["max", "min"] = "max"
-    threshold: Number = None
-    min_improvement: Number = None
+    threshold: str = ""
+    min_improvement: str = ""
     task: str = ""
 
     def policy(self, found: Document) -> Policy | None:
         """Return the policy for the place of a deployment, None without a metric. Raises Invalid."""
+        threshold = _number("threshold", self.threshold)
+        improvement = _number("better by at least", self.min_improvement)
         if not self.metric:
             return None
         return Policy(
             metric=self.metric,
             goal=self.goal,
-            threshold=self.threshold,
-            min_improvement=self.min_improvement or 0.0,
+            threshold=threshold,
+            min_improvement=improvement or 0.0,
             environment=found["environment"],
             task=self.task or None,
         )
+
+
+def _number(label: str, text: str) -> float | None:
+    """Return a figure as it was typed, None for an empty text. Raises Invalid."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise Invalid(label, f"{text[:80]!r} is not a number") from None
 
 
 @routes.get("/deployments/{key}/promotion")
@@ -218,7 +227,11 @@ def promotion(
 ) -> Response:
     """Show what a policy would select, by which figures, and the form that makes this deployment the active one."""
     found = standing(store, f"deployment/{key}", PERIODS)
-    policy = asked.policy(found)
+    policy, problem = None, None
+    try:
+        policy = asked.policy(found)
+    except Invalid as error:
+        problem = str(error)
     selection, candidate = None, None
     if policy is not None and found["project"] is not None:
         with turn(request):
@@ -226,6 +239,8 @@ def promotion(
         candidate = selection["candidate"]
     facts = {
         "found": found,
+        "asked": asked,
+        "problem": problem,
         "policy": policy,
         "selection": selection,
         "candidates": [candidate, *selection["runners_up"]] if selection and candidate else [],
@@ -233,7 +248,7 @@ def promotion(
         "agrees": bool(candidate and found["run"] and found["run"]["_id"] == candidate["run"]),
         "may": rights,
     }
-    return render(request, "promotion.html", facts)
+    return render(request, "promotion.html", facts, 422 if problem else 200)
 
 
 @routes.post("/deployments/{key}/promotion", dependencies=[needs("write")])

@@ -1,6 +1,7 @@
 """Errors as pages: the API's problem documents, for people."""
 
 import json
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -24,6 +25,18 @@ def _by_path(handler: Handler) -> Handler:
         document = json.loads(bytes(problem.body))
         if problem.status_code == 401:
             return callers_of(request).unknown(request, document["detail"])
-        return render(request, "failure.html", document, problem.status_code)
+        return render(request, "failure.html", document | {"back": _before(request)}, problem.status_code)
 
     return answered
+
+
+def _before(request: Request) -> str | None:
+    """Return the path and query of the page that somebody came from, if that is another one of ours."""
+    said = request.headers.get("referer", "")
+    again = request.method == "GET" and said == str(request.url)
+    try:
+        came = urlsplit(said)
+    except ValueError:
+        return None
+    ours = came.netloc == request.headers.get("host")
+    return urlunsplit(("", "", f"/{came.path.lstrip('/')}", came.query, "")) if ours and not again else None

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from arangopipe_ops import drawing
+from arangopipe_ops.analytics.projects import homes
 from arangopipe_ops.model import ANNOTATIONS, OWN, Document, Schema
 from arangopipe_ops.web.pages.exports import json_file
 from arangopipe_ops.web.pages.origins import origins
-from arangopipe_ops.web.pages.rendering import kind_of, name_of, pretty, render
+from arangopipe_ops.web.pages.rendering import kind_of, name_of, pretty, render, timed
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 NEIGHBOURS, EVENTS, RAW_LENGTH = 25, 50, 100_000
@@ -24,7 +25,7 @@ def rows_of(nodes: list[Document], schema: Schema) -> list[dict[str, Any]]:
         {
             "kind": (kind := kind_of(node, schema)),
             "name": name_of(node, schema),
-            "about": drawing.summary(kind, node, schema),
+            "about": timed(drawing.summary(kind, node, schema)),
             "node": node,
         }
         for node in nodes
@@ -48,6 +49,7 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
         "events": store.history(id, limit=EVENTS),
         "raw": raw if len(raw) <= RAW_LENGTH else None,
         "origins": origins(document),
+        "projects": homes(store, kind_of(document, schema), document["_id"]),
         "most": {"links": NEIGHBOURS, "events": EVENTS},
     }
     return render(request, "node.html", facts)

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from arangopipe_ops.analytics.questions import ids_of
 from arangopipe_ops.model import Document
 from arangopipe_ops.web.pages.charts import bars, lines
 
@@ -95,11 +96,12 @@ def _tell_apart(rows: Rows, names: Sequence[str]) -> bool:
 def _ahead(rows: Rows) -> list[str]:
     """Return the columns of text before the first of numbers: what the rows are about."""
     names: list[str] = []
+    ids = ids_of(rows[0]).values()
     for name in rows[0]:
         values = [row.get(name) for row in rows if row.get(name) is not None]
         if values and all(map(is_number, values)):
             break
-        if all(isinstance(value, str) for value in values):
+        if name not in ids and all(isinstance(value, str) for value in values):
             names.append(name)
     return names
 

@@ -21,7 +21,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.charts import bars, lines
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import address_of, instant, render
+from arangopipe_ops.web.pages.rendering import address_of, instant, render, timed
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 RUNS, RECENT, BEST, MODELS, SPANS = 200, 20, 5, 5, 12
@@ -159,7 +159,7 @@ def _inputs(store: Store, runs: Sequence[Document]) -> list[Document]:
 
 def _told(run: Document) -> Document:
     """Return a run with its figures as texts."""
-    params, metrics = (drawing.summary(kind, run[facts]) for kind, facts in _FACTS.items())
+    params, metrics = (timed(drawing.summary(kind, run[facts])) for kind, facts in _FACTS.items())
     return run | {"obtained": params, "measured": metrics}
 
 

@@ -50,6 +50,7 @@ MOST_INSIDE = 100
 
 _CODE = re.compile(r"`([^`]+)`")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)?(\.\d+)?Z")
+_TOLD = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d) UTC")
 
 
 def render(request: Request, template: str, facts: Mapping[str, Any], status: int = 200) -> Response:
@@ -156,6 +157,21 @@ def moment(value: Any) -> Any:
     return Markup('<time datetime="{}">{}</time>').format(value, read) if read else value
 
 
+def timed(text: str) -> Markup:
+    """Return a text with the times in it marked as such."""
+    return Markup(_TOLD.sub(r'<time datetime="\1T\2Z">\g<0></time>', str(escape(text))))
+
+
+def figure(value: float) -> str:
+    """Return a number as people read it: with six digits, or, if it is large, whole and with its thousands apart."""
+    if LARGE <= abs(value) < LARGEST:
+        return f"{value:,.0f}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+LARGE, LARGEST = 10_000, 1e15
+
+
 def plain(value: Any) -> str:
     """Return a value as text: JSON, but a text as it is."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -181,6 +197,7 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "coded": coded,
     "deployment_path": deployment_path,
+    "figure": figure,
     "moment": moment,
     "node_path": node_path,
     "plain": plain,

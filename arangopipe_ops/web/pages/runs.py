@@ -115,7 +115,7 @@ def runs(request: Request, store: CallersStore, asked: Wanted) -> Response:
 def runs_csv(store: CallersStore, asked: Wanted) -> Response:
     """Return the runs as a table with all their parameters and metrics."""
     rows = asked.found(store, 0, WINDOW)["rows"]
-    plain = [{**row["run"], "at": row["at"], "model": (row["model"] or {}).get("name"), **_cells(row)} for row in rows]
+    plain = [{**row["run"], **row, "model": (row["model"] or {}).get("name"), **_cells(row)} for row in rows]
     own = ["_id", "run_id", "status", "at", "end", "duration", "model", "tag", "tags"]
     return csv_file([*own, *_columns(rows)], plain, "runs.csv")
 
