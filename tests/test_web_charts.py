@@ -2,6 +2,8 @@
 
 import math
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from xml.etree import ElementTree
 
@@ -150,6 +152,24 @@ def test_a_picture_has_a_name_and_its_own_styles_only() -> None:
     [picture] = [svg for svg in tree(chart).iter("svg") if svg.get("role") == "img"]
     assert picture.get("aria-label") == "Accuracy: forest, development"
     assert not re.search(r"<(script|style|defs|desc)\b|\sstyle=|\sid=|fill=|pygal", chart, re.IGNORECASE)
+
+
+def seconds(draw: Callable[[], object]) -> float:
+    """Return what a drawing costs at best."""
+    costs = []
+    for _ in range(3):
+        began = time.process_time()
+        draw()
+        costs.append(time.process_time() - began)
+    return min(costs)
+
+
+def test_points_of_many_models_cost_little_more_than_those_of_one() -> None:
+    """A table of runs may have another model in each row; a line for each is drawn in time that grows no faster."""
+    many = {f"m{i}": [(i, i, "r")] for i in range(400)}
+    one = {"m": [(i, i, "r") for i in range(400)]}
+    points = [seconds(lambda dots=dots: scatter("Runs", dots, x="x", y="y")) for dots in (one, many)]  # type: ignore[misc]
+    assert points[1] < 3 * points[0]
 
 
 def test_a_long_series_is_a_line_alone() -> None:

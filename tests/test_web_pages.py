@@ -18,6 +18,7 @@ from test_web_access import PASSWORDS, Database
 
 from arangopipe_ops import stages
 from arangopipe_ops.connection import connect
+from arangopipe_ops.errors import Unavailable
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
@@ -347,6 +348,18 @@ def test_what_is_not_there(ann: Browser) -> None:
     assert "is not one of" in ann.get("/nodes/nothing/x", 422)
     assert "nothing at this path" in ann.get("/nothing", 404)
     assert "depth" in ann.get("/nodes/datasets/x/lineage?depth=deep", 422)
+
+
+def test_what_an_error_tells_a_browser(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the page, an error says which methods there are, or when to come again."""
+    assert ann.client.put("/admin/doctor").headers["allow"] == "GET, POST"
+    assert ann.client.head("/search").headers["allow"] == "GET"
+
+    def gone(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the database does not answer")
+
+    monkeypatch.setattr(Store, "counts", gone)
+    assert ann.client.get("/").headers["retry-after"] == "5"
 
 
 def test_an_empty_graph_says_what_to_do(empty: Browser) -> None:

@@ -4,8 +4,10 @@ import gc
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -20,9 +22,11 @@ from test_web_pages import fill, proof
 
 from arangopipe_ops.admin import doctor
 from arangopipe_ops.connection import connect
+from arangopipe_ops.errors import Unavailable
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app, listen
+from arangopipe_ops.web.pages.sessions import COOKIE
 from arangopipe_ops.web.pages.works import Works
 
 __all__ = ["browser"]
@@ -110,6 +114,22 @@ def test_a_page_says_within_a_moment_that_it_is_being_made(app: FastAPI, access:
         assert access.held.asked == 1
 
 
+@pytest.mark.parametrize(
+    "address",
+    [ASKED, "/admin/retention?days=1", "{Deployment}?since=2020-01-01", "{Deployment}/promotion", "{Run}/lineage"],
+)
+def test_a_page_whose_cost_grows_with_the_graph_says_so(app: FastAPI, access: HeldAccess, address: str) -> None:
+    """Each of them is announced where it is not there at once."""
+    app.state.works = Works(soon=0, again=30)
+    access.held.let.set()
+    named = {"Deployment": f"/deployments/{access.held.get('d1', 'Deployment')['_key']}"}
+    with entered(app) as client:
+        asked = address.format(**named, Run=f"/nodes/{access.held.get('r1', 'Run')['_id']}")
+        assert client.get(asked).status_code == 202
+        assert client.get(asked, headers={"Prefer": "wait"}).status_code == 204
+        fetched(client, asked)
+
+
 def test_an_answer_that_is_there_soon_is_the_page(app: FastAPI, access: HeldAccess) -> None:
     """Nothing is announced, and nothing kept, of what is there within a moment."""
     app.state.works = Works(soon=30)
@@ -164,8 +184,6 @@ def test_a_failure_of_the_database_is_told_in_the_end(
 
 
 def _interrupted(store: HeldStore) -> Any:
-    from arangopipe_ops.errors import Unavailable
-
     def query(text: str, binds: Any = None, **options: Any) -> list[Any]:
         HeldStore.query(store, text, binds, **options)
         raise Unavailable("the database does not answer")
@@ -230,6 +248,40 @@ def test_who_waits_is_not_told_what_is_for_another_page(app: FastAPI, access: He
         assert "cheese is registered." in client.get("/admin/nodes").text
 
 
+def test_what_a_form_has_done_is_no_part_of_an_answer(app: FastAPI, access: HeldAccess) -> None:
+    """It is told once, also on a page that took its time and that one comes back to."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/nodes").text)
+        client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"})
+        assert client.get(ASKED).status_code == 202
+        access.held.let.set()
+        assert "cheese is registered." in fetched(client, ASKED)
+        access.held.let.clear()
+        again = client.get(ASKED).text
+        assert (EARLIER in again, "cheese is registered." in again) == (True, False)
+
+
+def test_an_answer_that_nobody_wants_any_more_tells_nobody(app: FastAPI, access: HeldAccess) -> None:
+    """What was asked before a form ends after it, and takes nothing from the page that the form leads to."""
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        work = app.state.works.find((client.cookies[COOKIE], ASKED))
+        csrf = proof(client.get("/admin/nodes").text)
+        client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"})
+        access.held.let.set()
+        until(work.answer.done)
+        assert "cheese is registered." in client.get("/admin/nodes").text
+
+
+def until(there: Callable[[], bool]) -> None:
+    """Wait until something is so, or fail."""
+    for _ in range(500):
+        if there():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
 def test_an_answer_that_nobody_fetches_may_be_an_error(
     app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,11 +299,11 @@ def test_an_answer_that_nobody_fetches_may_be_an_error(
 @pytest.mark.parametrize("kept", [0.0, 30.0])
 def test_an_answer_is_kept_for_a_while(app: FastAPI, access: HeldAccess, kept: float) -> None:
     """An answer that nobody fetches is the answer for some time, and then an earlier one."""
-    app.state.works = Works(soon=0.05, again=0.05, kept=kept)
+    app.state.works = Works(soon=0.05, again=30, kept=kept)
     with entered(app) as client:
         assert client.get(ASKED).status_code == 202
         access.held.let.set()
-        time.sleep(0.3)
+        assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 204
         access.held.let.clear()
         answer = client.get(ASKED)
         assert (answer.status_code, "0.9375" in answer.text) == (200, True)
@@ -348,6 +400,64 @@ def test_a_newer_answer_that_is_an_error_is_told(
             assert client.get(ASKED).status_code == 503
 
 
+def test_an_error_is_no_earlier_answer(app: FastAPI, slow: HeldStore) -> None:
+    """Who comes back to a question that could not be answered is not shown that again as what was found."""
+    with entered(app) as client:
+        address = f"{ASKED}&project=none"
+        slow.let.set()
+        assert client.get(address).status_code == 202
+        fetched(client, address, 404)
+        slow.let.clear()
+        assert client.get(address).status_code == 202
+
+
+@pytest.mark.parametrize("address", [ASKED, ASKED.replace("?", ".csv?")])
+def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldAccess, address: str) -> None:
+    """However many scripts wait for answers, or people for files, the pages are there."""
+    with entered(app, accept="*/*") as client:
+        waiting = [Thread(target=client.get, args=(f"{address}&limit={number + 1}",)) for number in range(50)]
+        page = Thread(target=client.get, args=("/search",))
+        for thread in waiting:
+            thread.start()
+        until(lambda: access.held.asked == 16)
+        page.start()
+        page.join(10)
+        there = not page.is_alive()
+        access.held.let.set()
+        for thread in (*waiting, page):
+            thread.join()
+        assert there
+
+
+def test_questions_that_wait_for_their_turn_hold_up_no_lineage(access: HeldAccess) -> None:
+    """Somebody who opens twenty questions of a file leaves others the pages that look at little."""
+    app = create_app(access)
+    app.state.works.soon = 0.05
+    with entered(app) as client:
+        for number in range(20):
+            assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
+        app.state.works.soon = 5
+        assert client.get(f"/nodes/{access.held.get('r1', 'Run')['_id']}/lineage").status_code == 200
+
+
+ENDING = """
+import asyncio, threading
+from arangopipe_ops.web.pages.works import Progress, Works
+
+async def main():
+    Works().begin(threading.Event().wait, Progress())
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+"""
+
+
+def test_the_end_of_the_process_waits_for_no_answer() -> None:
+    """Who stops the service does not wait for what the database is asked, and nothing is said of it."""
+    ended = subprocess.run([sys.executable, "-c", ENDING], timeout=20, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_other_pages_are_there_meanwhile(app: FastAPI, access: HeldAccess) -> None:
     """However many answers are being made, the pages that do not take long are there."""
     with entered(app) as client:
@@ -391,6 +501,81 @@ def test_who_waits_for_the_doctor_is_told_how_far_it_is(app: FastAPI, monkeypatc
         assert "It is at run, 5,000 of 92,000." in client.get("/admin/doctor").text
         let.set()
         assert "as seen" in fetched(client, "/admin/doctor")
+
+
+class HeldDoctor:
+    """A doctor that looks as long as it is held, and what came of it."""
+
+    def __init__(self) -> None:
+        self.let = Event()
+        self.begun = 0
+        self.ended: list[str] = []
+
+    def __call__(self, db: Any, progress: Any, scan: bool) -> list[Any]:
+        self.begun += 1
+        assert self.let.wait(30)
+        try:
+            progress("run", 5_000, 92_000)
+        except Exception as error:
+            self.ended.append(type(error).__name__)
+            raise
+        raise Unavailable("the database does not answer")
+
+
+@pytest.fixture
+def held_doctor(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldDoctor]:
+    doctor = HeldDoctor()
+    monkeypatch.setattr("arangopipe_ops.admin.doctor", doctor)
+    yield doctor
+    doctor.let.set()
+
+
+def look(client: TestClient, csrf: str) -> None:
+    assert client.post("/admin/doctor", data={"csrf": csrf, "look": "all"}).status_code == 303
+
+
+def test_nobody_has_the_doctor_look_twice_at_once(app: FastAPI, held_doctor: HeldDoctor) -> None:
+    """However often somebody asks, one examination goes on, and the form leads to it."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/doctor").text)
+        for _ in range(5):
+            look(client, csrf)
+            assert client.get("/admin/doctor").status_code == 202
+        client.post("/admin/doctor/repair", data={"csrf": csrf, "fault": "dangling-edges", "sure": "yes"})
+        look(client, csrf)
+        assert held_doctor.begun == 1
+
+
+def test_an_examination_ends_with_the_session(app: FastAPI, held_doctor: HeldDoctor) -> None:
+    """Who signs out leaves no examination behind that would take others their turn."""
+    with entered(app) as client:
+        csrf = proof(client.get("/admin/doctor").text)
+        look(client, csrf)
+        client.post("/sign-out", data={"csrf": csrf})
+        held_doctor.let.set()
+        until(lambda: held_doctor.ended == ["Unauthorized"])
+
+
+def test_who_looks_how_far_the_doctor_is_takes_nothing_away(app: FastAPI, held_doctor: HeldDoctor) -> None:
+    """What kept the doctor from looking is told to who sees the page, after a look learned that it is there."""
+    with entered(app) as client:
+        look(client, proof(client.get("/admin/doctor").text))
+        assert client.get("/admin/doctor", headers={"Prefer": "wait"}).status_code == 202
+        app.state.works.again = 30
+        held_doctor.let.set()
+        assert client.get("/admin/doctor", headers={"Prefer": "wait"}).status_code == 204
+        assert client.get("/admin/doctor").status_code == 503
+        assert client.get("/admin/doctor").status_code == 200
+
+
+def test_an_answer_survives_a_form_that_only_looks(app: FastAPI, access: HeldAccess, held_doctor: HeldDoctor) -> None:
+    """Who has the doctor look changes nothing, so what they asked before need not be asked again."""
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        look(client, proof(client.get("/admin/nodes").text))
+        access.held.let.set()
+        fetched(client, ASKED)
+        assert access.held.asked == 1
 
 
 # in a real browser

@@ -24,7 +24,7 @@ from arangopipe_ops.connection import connect, is_file
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import STATEMENT_SECONDS
 from arangopipe_ops.web.pages.rendering import render
-from arangopipe_ops.web.pages.sessions import LOOKS, MAX_SESSIONS, STATEMENTS, Session
+from arangopipe_ops.web.pages.sessions import MAX_SESSIONS, STATEMENTS, Session, may_change
 
 _NONE = Rights(write=False, define=False, administrate=False)
 _OF_A_FILE = Rights(write=True, define=True, administrate=False)
@@ -126,10 +126,9 @@ def _failure(request: Request, status: int, title: str, detail: str, **more: str
 
 def _needed(request: Request) -> str | None:
     """Return what right a request needs beside that to see the pages, by what is told to who lacks it."""
-    tags = request.scope["route"].tags
-    if STATEMENTS in tags:
+    if STATEMENTS in request.scope["route"].tags:
         return "statements"
-    return None if request.method in ("GET", "HEAD") or LOOKS in tags else "write"
+    return "write" if may_change(request) else None
 
 
 def _session(id: str, name: str) -> Session:

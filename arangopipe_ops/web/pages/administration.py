@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
-from arangopipe_ops.errors import Invalid
+from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.model import SCHEMA, moment
 from arangopipe_ops.web.pages.nodes import rows_of
 from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, redirect, render
@@ -25,7 +25,7 @@ from arangopipe_ops.web.pages.sessions import (
     needs,
     sure,
 )
-from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished
+from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished, waited
 from arangopipe_ops.web.pages.works import Work
 
 PAGE = 50
@@ -207,12 +207,22 @@ def _found(session: Session) -> Examination | None:
     return found
 
 
+def _goes_on(session: Session) -> bool:
+    work: Work | None = session.examination
+    return work is not None and not work.answer.done()
+
+
 @routes.post("/admin/doctor", tags=[LOOKS])
 async def examine(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
-    """Have the doctor look at the database: at its structure, or at every node and edge as well."""
+    """Have the doctor look at the database: at its structure, or at every node and edge as well.
+
+    Nobody has it look twice at once. It stops where who asked has signed out.
+    """
     progress = progress_of(request)
 
     def tell(collection: str, seen: int, total: int) -> None:
+        if session.examination is None:
+            raise Unauthorized("Sign in first.")
         progress.said = f"It is at {collection}, {seen:,} of {total:,}."
 
     def examined() -> Examination:
@@ -220,7 +230,9 @@ async def examine(request: Request, store: CallersStore, session: CallersSession
         with turn(request):
             return Examination(admin.doctor(store.db, progress=tell, scan=whole), whole)
 
-    session.examination = await begun(request, examined)
+    if not _goes_on(session):
+        session.examination = begun(request, examined)
+    await waited(request, session.examination)
     return redirect(request, "/admin/doctor")
 
 
@@ -228,6 +240,6 @@ async def examine(request: Request, store: CallersStore, session: CallersSession
 def repair(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
     """Cure a fault that the doctor found."""
     changed = admin.repair(store.db, fields.get("fault", ""))
-    session.examination = None
+    session.examination = session.examination if _goes_on(session) else None
     notice = f"{len(changed):,} repaired." if changed else "There was nothing to repair."
     return done(request, session, "/admin/doctor", notice)

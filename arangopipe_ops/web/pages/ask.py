@@ -24,7 +24,7 @@ from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
 from arangopipe_ops.web.pages.rendering import coded, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
-from arangopipe_ops.web.pages.waiting import patient, turn
+from arangopipe_ops.web.pages.waiting import apart, patient, turn
 
 DRAWN: Mapping[str, tuple[str, ...]] = {
     "attribute-gain": ("wins", "losses", "ties"),
@@ -148,6 +148,7 @@ def ask(request: Request, store: CallersStore) -> Response:
 
 
 @routes.get("/ask/{name}.{ending}")
+@apart
 def answer_file(request: Request, store: CallersStore, name: str, ending: str) -> Response:
     """Return an answer as a file: all of it as JSON, or its rows as CSV."""
     question = _question(name)

@@ -78,6 +78,7 @@ class Span(BaseModel):
 
 
 @routes.get("/deployments/{key}")
+@patient
 def deployment(
     request: Request, store: CallersStore, rights: CallersRights, key: str, asked: Annotated[Span, Query()]
 ) -> Response:

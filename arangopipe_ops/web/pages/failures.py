@@ -10,6 +10,9 @@ from arangopipe_ops.web.pages.rendering import path_of, render
 from arangopipe_ops.web.pages.sessions import callers_of
 from arangopipe_ops.web.problems import HANDLERS, Handler
 
+_TOLD = {"allow", "retry-after"}
+"""What an error also tells a browser, or who looks whether a page is there."""
+
 
 def install(app: FastAPI) -> None:
     """Answer errors as pages wherever the path is not the API's."""
@@ -25,7 +28,9 @@ def _by_path(handler: Handler) -> Handler:
         document = json.loads(bytes(problem.body))
         if problem.status_code == 401:
             return callers_of(request).unknown(request, document["detail"])
-        return render(request, "failure.html", document | {"back": _before(request)}, problem.status_code)
+        page = render(request, "failure.html", document | {"back": _before(request)}, problem.status_code)
+        page.headers.update({name: value for name, value in problem.headers.items() if name in _TOLD})
+        return page
 
     return answered
 

@@ -54,14 +54,15 @@ _TOLD = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d) UTC")
 
 
 def render(request: Request, template: str, facts: Mapping[str, Any], status: int = 200) -> Response:
-    """Return a page."""
+    """Return a page, with what a form has done before; one that is made apart gets that when it is shown."""
     callers, session = callers_of(request), session_of(request)
+    made_apart = getattr(request.state, "made_apart", False)
     known = {
         "root": request.scope.get("root_path", ""),
         "page_path": path_of(request),
         "user": session and session.user,
         "navigation": _navigation(request) if session else (),
-        "notice": session.told if session else lambda: None,
+        "notice": session.told if session and not made_apart else lambda: None,
         "csrf": callers.proof(request),
         "signs_out": callers.signs_out,
         "refusals": callers.refusals(request),

@@ -95,7 +95,9 @@ class Sessions:
     def close(self, id: str) -> None:
         """End a session."""
         with self._lock:
-            self._open.pop(id, None)
+            closed = self._open.pop(id, None)
+        if closed:
+            closed.examination = None
 
     def proof(self, cookie: str) -> str:
         """Return what a form of a page has to send along: only a page that was given the cookie can know it."""
@@ -169,6 +171,11 @@ def keep(response: Response, request: Request, value: str) -> None:
     secure = request.url.scheme == "https"
     path = request.scope.get("root_path") or "/"
     response.set_cookie(COOKIE, value, path=path, httponly=True, samesite="lax", secure=secure)
+
+
+def may_change(request: Request) -> bool:
+    """Return whether a request may change something: it is a form that does more than look."""
+    return request.method not in ("GET", "HEAD") and LOOKS not in request.scope["route"].tags
 
 
 async def form(request: Request) -> Mapping[str, str]:

@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
 
-from anyio import to_thread
 from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from arangopipe_ops.model import moment
 from arangopipe_ops.web.access import STATEMENT_SECONDS
 from arangopipe_ops.web.pages.rendering import HEADERS, render
-from arangopipe_ops.web.pages.sessions import session_of
+from arangopipe_ops.web.pages.sessions import may_change, session_of
 from arangopipe_ops.web.pages.works import Earlier, Progress, Work, Works
 
 TURNS_OF_A_FILE = 2
@@ -37,36 +36,58 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
 
     @wraps(page)
     async def answered(request: Request, **given: Any) -> Response:
+        request.state.made_apart = True
         make = partial(page, request=request, **given)
         session, works = session_of(request), works_of(request)
         if session is None or not _is_browser(request):
-            return await to_thread.run_sync(make)
+            return _shown(request, await _made(request, make))
         key = session.id, f"{request.url.path}?{request.url.query}"
         if _looks(request):
-            work = works.find(key)
-            return (work and await unfinished(request, work)) or _there()
+            going_on = works.find(key)
+            return (going_on and await unfinished(request, going_on)) or _there()
         found = await works.answered(key, make, progress_of(request))
         if isinstance(found, Response):
-            return found
+            return _shown(request, found)
         earlier = works.earlier(key)
-        return _meanwhile(request, earlier) if earlier else _being_made(request, found)
+        return _shown(request, earlier.page, earlier) if earlier else _being_made(request, found)
 
     return answered
 
 
-async def begun(request: Request, make: Callable[[], Any]) -> Work:
-    """Have something made that a page shows later. A script waits until it is there."""
-    work = works_of(request).begin(make, progress_of(request))
-    if not _is_browser(request):
-        await work.done(None)
-    return work
+def apart(file: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Have a file that may take long made in a thread of its own, so that those who wait for it hold up no page."""
+
+    @wraps(file)
+    async def answered(request: Request, **given: Any) -> Response:
+        return await _made(request, partial(file, request=request, **given))
+
+    return answered
+
+
+async def _made(request: Request, make: Callable[[], Response]) -> Response:
+    work = begun(request, make)
+    await work.done(None)
+    answer: Response = work.result()
+    return answer
+
+
+def begun(request: Request, make: Callable[[], Any]) -> Work:
+    """Have something made that a page shows later."""
+    return works_of(request).begin(make, progress_of(request))
+
+
+async def waited(request: Request, work: Work) -> bool:
+    """Return whether a work is done, after some time: a script waits until it is, and who only looks for longer."""
+    works = works_of(request)
+    seconds = (works.again if _looks(request) else works.soon) if _is_browser(request) else None
+    return await work.done(seconds)
 
 
 async def unfinished(request: Request, work: Work) -> Response | None:
-    """Return what is told of a work that goes on, or None as soon as it is done: to who only looks, and to a script."""
-    works = works_of(request)
-    seconds = (works.again if _looks(request) else works.soon) if _is_browser(request) else None
-    return None if await work.done(seconds) else _being_made(request, work)
+    """Return what is told of a work that goes on, and to who only looks that it is done; None if it is to be shown."""
+    if not await waited(request, work):
+        return _being_made(request, work)
+    return _there() if _looks(request) else None
 
 
 def _is_browser(request: Request) -> bool:
@@ -113,12 +134,22 @@ def _being_made(request: Request, work: Work) -> Response:
     return render(request, "waiting.html", facts, 202)
 
 
-def _meanwhile(request: Request, earlier: Earlier) -> Response:
-    """Return an earlier answer, which says that it is one, and in HTTP how old (RFC 9111, 5.1)."""
-    told = bytes(render(request, "earlier.html", {"at": moment(earlier.at, "at")}).body)
-    body = bytes(earlier.page.body).replace(_CONTENT, _CONTENT + told, 1)
-    headers = {name: value for name, value in earlier.page.headers.items() if name != "content-length"}
-    return HTMLResponse(body, headers={**headers, "Age": f"{earlier.age:.0f}"})
+def _shown(request: Request, page: Response, earlier: Earlier | None = None) -> Response:
+    """Return a page with what is told above it and is no part of it, since it may be kept.
+
+    That is what a form has done, and of an earlier answer that it is one, in HTTP also how old (RFC 9111, 5.1).
+    """
+    session = session_of(request)
+    if session is None or not isinstance(page, HTMLResponse):
+        return page
+    above, headers = b"", dict(page.headers)
+    if notice := session.told():
+        above += bytes(render(request, "notice.html", {"told": notice}).body)
+    if earlier:
+        above += bytes(render(request, "earlier.html", {"at": moment(earlier.at, "at")}).body)
+        headers["Age"] = f"{earlier.age:.0f}"
+    del headers["content-length"]
+    return HTMLResponse(bytes(page.body).replace(_CONTENT, _CONTENT + above, 1), page.status_code, headers)
 
 
 async def made_anew(request: Request) -> AsyncIterator[None]:
@@ -127,5 +158,5 @@ async def made_anew(request: Request) -> AsyncIterator[None]:
         yield
     finally:
         session = session_of(request)
-        if session is not None and request.method not in ("GET", "HEAD"):
+        if session is not None and may_change(request):
             works_of(request).forget(session.id)

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Semaphore
+from threading import Semaphore, Thread
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import HTTPException
 from starlette.responses import HTMLResponse, Response
 
@@ -20,7 +21,13 @@ KEPT_SECONDS = 60.0
 EARLIER_SECONDS = 3600.0
 MOST_BYTES = 64 * 2**20
 MOST_AT_ONCE = 16
-"""So many answers that take their time are made at once; the threads that are left are for other pages."""
+"""So many answers look at much of the graph at once."""
+
+MOST_THREADS = 64
+"""So many are made at once or wait for their turn. More have no thread yet, however little they look at."""
+
+TOLD = (ArangopipeError, HTTPException)
+"""What is told in the place of an answer; any other exception is a fault."""
 
 Key = tuple[str, str]
 """Whose answer it is, and its address."""
@@ -88,7 +95,7 @@ class Works:
     ) -> None:
         self.soon, self.again, self.kept, self.most = soon, again, kept, most
         self.turns = Semaphore(turns)
-        self._limiter = CapacityLimiter(MOST_AT_ONCE)
+        self._limiter = CapacityLimiter(MOST_THREADS)
         self._works: dict[Key, Work] = {}
         self._earlier: dict[Key, Earlier] = {}
 
@@ -126,10 +133,11 @@ class Works:
         return work
 
     async def _made(self, make: Callable[[], Any]) -> Any:
-        try:
-            return await to_thread.run_sync(make, limiter=self._limiter)
-        except (ArangopipeError, HTTPException) as error:
-            return error
+        async with self._limiter:
+            made = await _apart(make)
+        if isinstance(made, Exception) and not isinstance(made, TOLD):
+            raise made
+        return made
 
     def _retire(self, key: Key, work: Work) -> None:
         if self._works.get(key) is not work:
@@ -137,7 +145,7 @@ class Works:
         del self._works[key]
         self._earlier.pop(key, None)
         page = work.answer.result()
-        if isinstance(page, HTMLResponse) and time.monotonic() - work.since > self.soon:
+        if isinstance(page, HTMLResponse) and page.status_code == 200 and time.monotonic() - work.since > self.soon:
             self._earlier[key] = Earlier(page, work.at)
             self._make_room()
 
@@ -145,3 +153,18 @@ class Works:
         size = sum(len(each.page.body) for each in self._earlier.values())
         while size > self.most:
             size -= len(self._earlier.pop(next(iter(self._earlier))).page.body)
+
+
+def _apart(make: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Return what a thread will make, or the exception in its place. The process may end meanwhile."""
+    made: Future[Any] = Future()
+    made.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            made.set_result(make())
+        except Exception as error:
+            made.set_result(error)
+
+    Thread(target=run, daemon=True).start()
+    return asyncio.wrap_future(made)
