@@ -582,6 +582,14 @@ def test_a_node_is_one_click_from_its_project(ann: Browser, name: str, kind: str
     assert {project, f"/nodes/{id}/lineage"} <= set(links(ann.get(f"/nodes/{id}")))
 
 
+def test_a_run_leads_to_what_it_obtained(ann: Browser) -> None:
+    """All parameters and metrics of a run are one click from its page."""
+    [way] = [link for link in links(ann.get(f"/nodes/{id_of(ann, 'r1', 'Run')}")) if link.startswith("/runs/compare")]
+    page = ann.get(way)
+    assert "depth" in page
+    assert "0.9375" in page
+
+
 def test_a_page_of_an_error_leads_back(ann: Browser) -> None:
     """Who came from a page of ours is led back to it, and nobody to another site."""
     for came, back in (
