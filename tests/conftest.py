@@ -36,6 +36,7 @@ def provisioned(url: str) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def _lasting() -> None:
     """What was imported and opened until now stays: looking for garbage in it, time and again, is a sixth of a run."""
+    gc.set_threshold(5_000)
     gc.freeze()
 
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from conftest import provisioned
 
 from arangopipe_ops import stages
 from arangopipe_ops.admin import doctor, extend, extension, plan, rank, ranked, unrank, withdraw
@@ -54,9 +55,8 @@ def runs() -> Iterator[Stage]:
         )
 
 
-@pytest.fixture
-def store(db: Any) -> Store:
-    store = Store(db)
+def fill(url: str) -> None:
+    store = Store(provisioned(url))
     for name in ("big", "small"):
         store.write(stages.register_project(name))
     for stage in runs():
@@ -64,7 +64,11 @@ def store(db: Any) -> Store:
     best = best_run(store, "accuracy", limit=2)
     store.archive({"_id": best[0]["run"]})
     link_further(store)
-    return store
+
+
+@pytest.fixture
+def store(filled_by: Any) -> Store:
+    return Store(filled_by(fill))
 
 
 def link_further(store: Store) -> None:

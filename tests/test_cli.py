@@ -1,11 +1,13 @@
 """The command line: every command, and one clear line for every error."""
 
+import io
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,8 @@ from arangopipe_ops.store import Store
 def run(url: str, capsys: pytest.CaptureFixture[str]) -> Any:
     """Run a command on the test's database; return exit code, output and error output."""
 
-    def run(*arguments: str, url: str = url) -> tuple[int, str, str]:
-        code = cli.main(["--url", url, "--timeout", "0.3", *arguments])
+    def run(*arguments: str, url: str = url, timeout: str = "60") -> tuple[int, str, str]:
+        code = cli.main(["--url", url, "--timeout", timeout, *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -286,11 +288,17 @@ def test_a_database_and_its_user(run: Any, tmp_path: Path, monkeypatch: pytest.M
         assert run("provision", url=url_of(server.address, name="ml"))[0] == 0
 
 
+def demonstrate(url: str) -> None:
+    with redirect_stdout(io.StringIO()) as out:
+        code = cli.main(["--url", url, "demo-data", "--end", "2026-11-01"])
+    assert (code, "created" in out.getvalue()) == (0, True)
+
+
 @pytest.fixture
-def demonstrated(run: Any) -> Any:
+def demonstrated(run: Any, filled_by: Any, capsys: pytest.CaptureFixture[str]) -> Any:
     """The same, on demonstration data."""
-    code, out, _ = run("demo-data", "--end", "2026-11-01")
-    assert (code, "created" in out) == (0, True)
+    filled_by(demonstrate)
+    capsys.readouterr()
     return run
 
 
@@ -400,9 +408,9 @@ def test_what_cannot_be_written_waits(
     """With a spool a command ends well while the database is away; the next that finds it back writes what waits."""
     spool = ("--spool", str(tmp_path / "spool"))
     away = f"http://root:x@127.0.0.1:{free_port()}/_system"
-    code, out, _ = registered(*write, *spool, url=away)
+    code, out, _ = registered(*write, *spool, url=away, timeout="0.1")
     assert (code, '"name": "beer"' in out) == (0, kind is not None)
-    assert registered(*write, url=away)[0] == 6
+    assert registered(*write, url=away, timeout="0.1")[0] == 6
     assert registered("register", "project", "--name", "wine", *spool)[0] == 0
     assert registered("replay", spool[1])[1] == "0 written, 0 refused, 0 torn\n"
     if kind is not None:
@@ -481,16 +489,18 @@ def test_an_oversized_document_is_one_line(registered: Any, tmp_path: Path) -> N
 def test_errors_of_the_connection_are_one_line(run: Any, tmp_path: Path) -> None:
     """A wrong password, a host that is down, a missing database or graph and a bad URL are one line each."""
     with serving(tmp_path / "served.db") as server:
+        down = url_of(f"127.0.0.1:{free_port()}")
         cases = {
             url_of(server.address, password="wrong"): "Check user, password",
             url_of(server.address, name="absent"): "Create it",
             url_of(server.address): "arangopipe provision",
-            url_of(f"127.0.0.1:{free_port()}"): "connection refused",
+            down: "connection refused",
             "http://root:wrong@": "is not a database URL",
             f"embedded://{tmp_path}/nowhere/x.db": "does not exist",
         }
         for url, says in cases.items():
-            code, out, err = run("register", "project", "--name", "p", url=url)
+            timeout = "0.1" if url == down else "60"
+            code, out, err = run("register", "project", "--name", "p", url=url, timeout=timeout)
             assert (code in (1, 5, 6, 7), out) == (True, "")
             assert says in err
             assert err.count("\n") == 1
@@ -543,10 +553,6 @@ def piped(command: str, folder: Path, **variables: str) -> "subprocess.Completed
     shell = f'set -o pipefail; arangopipe() {{ {shlex.quote(sys.executable)} -m arangopipe_ops "$@"; }}; {command}'
     environment = {**os.environ, **variables}
     return subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, check=False)
-
-
-def demonstrate(url: str) -> None:
-    assert cli.main(["--url", url, "demo-data"]) == 0
 
 
 @pytest.mark.slow

@@ -25,7 +25,8 @@ def config(url: str) -> ArangoPipeConfig:
 
 
 @pytest.fixture
-def administrator(config: ArangoPipeConfig) -> ArangoPipeAdmin:
+def administrator(config: ArangoPipeConfig, db: Any) -> ArangoPipeAdmin:
+    """One who finds the graph there."""
     return ArangoPipeAdmin(reuse_connection=False, config=config)
 
 

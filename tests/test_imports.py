@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,13 @@ def room(path: Path) -> str:
     return "" if parts == ("__init__",) else parts[0]
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the full name of every module that a file imports, at any level."""
+@cache
+def imported(path: Path) -> set[str]:
+    """Return the full name of every module that a file imports, at any level."""
+    return set(names_imported(path))
+
+
+def names_imported(path: Path) -> Iterator[str]:
     package = [PACKAGE, *path.relative_to(ROOT / PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -4,16 +4,17 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import dump
+from conftest import dump, provisioned
 from test_store import write_flow
 
 from arangopipe_ops import stages
-from arangopipe_ops.admin import extend, provision
+from arangopipe_ops.admin import extend
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Conflict, Invalid, NotProvisioned
 from arangopipe_ops.model import AUDIT, SCHEMA, EdgeType, NodeType
@@ -36,17 +37,17 @@ def contents(db: Any) -> dict[str, Any]:
     }
 
 
-def another(folder: Path, name: str = "other") -> Store:
-    db = connect(f"embedded://{folder}/{name}.db")
-    provision(db)
-    return Store(db)
+@pytest.fixture
+def other(tmp_path: Path, made_once: Any) -> Store:
+    """A second graph, in which nothing is."""
+    shutil.copyfile(made_once(provisioned), tmp_path / "other.db")
+    return Store(connect(f"embedded://{tmp_path}/other.db"))
 
 
-def test_there_and_back_is_equal(store: Store, tmp_path: Path) -> None:
+def test_there_and_back_is_equal(store: Store, other: Store) -> None:
     """A loaded export has every document of the graph and its audit, equal but for `_rev`; so has its export."""
     fill(store, 30)
     lines = list(store.export())
-    other = another(tmp_path)
     loaded = other.load(lines)
     assert loaded == {"created": len(lines) - 2, "revised": 0, "same": 0}
     assert contents(other.db) == contents(store.db)
@@ -54,13 +55,13 @@ def test_there_and_back_is_equal(store: Store, tmp_path: Path) -> None:
     assert other.history("first", "Run")[0]["changed"] == store.history("first", "Run")[0]["changed"]
 
 
-def test_a_file_is_lines(store: Store, tmp_path: Path) -> None:
+def test_a_file_is_lines(store: Store, other: Store, tmp_path: Path) -> None:
     """An export goes to any text file and comes back from it; nodes stand before edges, the audit last."""
     fill(store, 3)
     with (tmp_path / "graph.jsonl").open("w") as file:
         file.writelines(store.export())
     with (tmp_path / "graph.jsonl").open() as file:
-        another(tmp_path).load(file)
+        other.load(file)
     rows = [json.loads(line) for line in (tmp_path / "graph.jsonl").read_text().splitlines()]
     assert (rows[0]["format"], rows[0]["version"], rows[-1]["documents"]) == ("arangopipe", 1, len(rows) - 2)
     order = {
@@ -73,11 +74,10 @@ def test_a_file_is_lines(store: Store, tmp_path: Path) -> None:
     assert set(places) == {0, 1, 2}
 
 
-def test_loading_again_changes_nothing(store: Store, tmp_path: Path) -> None:
+def test_loading_again_changes_nothing(store: Store, other: Store) -> None:
     """A second load finds everything the same and leaves the database as it was."""
     fill(store, 5)
     lines = list(store.export())
-    other = another(tmp_path)
     other.load(lines)
     before = dump(other.db)
     assert other.load(lines) == {"created": 0, "revised": 0, "same": len(lines) - 2}
@@ -110,10 +110,9 @@ def test_an_abandoned_export_ends_its_snapshot(store: Store) -> None:
 
 
 @pytest.fixture
-def pair(store: Store, tmp_path: Path) -> tuple[list[str], Store]:
+def pair(store: Store, other: Store) -> tuple[list[str], Store]:
     """An export, and a store that has one of its data sets with other content and a project of its own."""
     store.write(stages.register_dataset("d", version="1", rows=1))
-    other = another(tmp_path)
     other.write(stages.register_dataset("d", version="1", rows=2))
     other.write(stages.register_project("mine"))
     return list(store.export()), other
@@ -146,11 +145,10 @@ def test_other_content_is_revised(pair: tuple[list[str], Store]) -> None:
     assert other.get("mine", "Project")["name"] == "mine"
 
 
-def test_the_audit_is_never_replaced(store: Store, tmp_path: Path) -> None:
+def test_the_audit_is_never_replaced(store: Store, other: Store) -> None:
     """An entry of the audit that differs is a conflict even where nodes would be revised."""
     store.write(stages.register_project("p"))
     lines = list(store.export())
-    other = another(tmp_path)
     other.load(lines)
     [entry] = [e for e in other.db.collection(AUDIT).all() if e["touched"]]
     other.db.collection(AUDIT).update({"_key": entry["_key"], "reason": "forged"})
@@ -164,7 +162,7 @@ PLANT = NodeType("Plant", "plants", ("name",))
 GROWS = EdgeType("model_plant", "Model", "Plant", "from")
 
 
-def test_added_types_travel(store: Store, tmp_path: Path) -> None:
+def test_added_types_travel(store: Store, other: Store) -> None:
     """An export has the types that users added; loading it says what to do, or does it."""
     extend(store.db, [PLANT], [GROWS])
     store.write(stages.register_project("p"))
@@ -173,7 +171,6 @@ def test_added_types_travel(store: Store, tmp_path: Path) -> None:
     stage.link("model_plant", "m", stage.add("Plant", {"name": "north"}))
     store.write(stage)
     lines = list(store.export())
-    other = another(tmp_path)
     with pytest.raises(NotProvisioned, match=r"Plant, model_plant.*admin\.extend"):
         other.load(lines)
     other.load(lines, extend=lambda added: extend(other.db, **added))
@@ -185,16 +182,18 @@ def test_added_types_travel(store: Store, tmp_path: Path) -> None:
 # --- files that are not whole ----------------------------------------------------------------------------
 
 
+def fill_few(url: str) -> None:
+    fill(Store(provisioned(url)), 5)
+
+
 @pytest.fixture
-def lines(store: Store) -> list[str]:
-    fill(store, 5)
-    return list(store.export())
+def lines(filled_by: Any) -> list[str]:
+    return list(Store(filled_by(fill_few)).export())
 
 
-def test_a_file_that_was_cut_off_is_known(lines: list[str], tmp_path: Path) -> None:
+def test_a_file_that_was_cut_off_is_known(lines: list[str], other: Store) -> None:
     """Wherever the file ends early, loading says so with the line, and the whole file completes it."""
     text = "".join(lines)
-    other = another(tmp_path)
     last = 0
     for end in [len(text) * k // 12 for k in range(1, 12)] + [len(text) - len(lines[-1]), len(text) - 10]:
         with pytest.raises(Invalid, match=r"^line .*cut off"):
@@ -219,18 +218,18 @@ def test_a_file_that_was_cut_off_is_known(lines: list[str], tmp_path: Path) -> N
         (lambda lines: [*lines[:5], "[]\n", *lines[5:]], "line 6: is not a JSON object"),
     ],
 )
-def test_a_file_that_was_changed_is_known(lines: list[str], tmp_path: Path, change: Any, problem: str) -> None:
+def test_a_file_that_was_changed_is_known(lines: list[str], other: Store, change: Any, problem: str) -> None:
     """A missing, altered or foreign line is refused."""
     changed = change(lines)
     assert changed != lines
     with pytest.raises(Invalid, match=problem):
-        another(tmp_path).load(changed)
+        other.load(changed)
 
 
-def test_progress_counts_documents(lines: list[str], tmp_path: Path) -> None:
+def test_progress_counts_documents(lines: list[str], other: Store) -> None:
     """The callback hears how many documents are done, and of how many."""
     heard: list[tuple[int, int | None]] = []
-    another(tmp_path).load(lines, progress=lambda done, total: heard.append((done, total)))
+    other.load(lines, progress=lambda done, total: heard.append((done, total)))
     assert heard[-1] == (len(lines) - 2, len(lines) - 2)
 
 
@@ -242,12 +241,11 @@ def load_and_tell(url: str, path: str, started: Any, enough: int) -> None:
         Store(connect(url)).load(lines, progress=lambda done, _: started.set() if done > enough else None)
 
 
-def killed_and_started_again(store: Store, folder: Path) -> Store:
-    """Export a graph, kill a process that loads it half-way, and load it again."""
+def kill_and_start_again(store: Store, other: Store, folder: Path) -> None:
+    """Export a graph, kill a process that loads it half-way into another, and load it again."""
     path = folder / "graph.jsonl"
     with path.open("w") as file:
         file.writelines(store.export())
-    other = another(folder)
     total = len(contents(store.db))
     spawn = multiprocessing.get_context("spawn")
     started = spawn.Event()
@@ -263,23 +261,22 @@ def killed_and_started_again(store: Store, folder: Path) -> Store:
         loaded = other.load(lines)
     assert loaded["same"] > total // 2
     assert loaded["created"] + loaded["same"] == total
-    return other
 
 
 @pytest.mark.slow
-def test_killed_half_way_and_started_again(store: Store, tmp_path: Path) -> None:
+def test_killed_half_way_and_started_again(store: Store, other: Store, tmp_path: Path) -> None:
     """A load that was killed and started again ends with an equal graph."""
     fill(store, 2500)
-    other = killed_and_started_again(store, tmp_path)
+    kill_and_start_again(store, other, tmp_path)
     assert contents(other.db) == contents(store.db)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("ARANGO_URL" in os.environ, reason="fills the embedded database")
-def test_a_graph_of_100_000_nodes_goes_there_and_back(store: Store, tmp_path: Path) -> None:
+def test_a_graph_of_100_000_nodes_goes_there_and_back(store: Store, other: Store, tmp_path: Path) -> None:
     """100,000 nodes with their edges and audit are equal after an export and a load that was killed half-way."""
     fill(store, 10_000)
     store.write_many(stages.register_project(f"p{i}") for i in range(70_000))
     assert sum(count for name, count in store.counts().items() if name not in SCHEMA.edges) >= 100_000
-    other = killed_and_started_again(store, tmp_path)
+    kill_and_start_again(store, other, tmp_path)
     assert sorted(other.export()) == sorted(store.export())

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from arangopipe_ops import __version__, errors
 from arangopipe_ops.cli import asking, compiling, managing, moving, reading, serving, writing
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code or 0
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(

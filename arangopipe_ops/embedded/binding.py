@@ -26,6 +26,7 @@ from .tree import (
     Query,
     Traversal,
     Upsert,
+    above,
     transform,
     walk,
 )
@@ -39,12 +40,12 @@ class BindParameters:
     """The bind parameters that a query's text asks for."""
 
     def __init__(self, query: Query) -> None:
+        self._query = query
         nodes = list(walk(query))
         self.names = {node.name for node in nodes if isinstance(node, (Param, CollectionParam))}
         self._structural = sorted({name for node in nodes for name in _shaping(node)})
-        self._hints = sorted(
-            {each.name for node in nodes if isinstance(node, HINTED) for each in _params(node.options)}
-        )
+        self._hints = sorted({param.name for node in nodes for param in _hinting(node)})
+        self._shaped = above(query, lambda node: bool(_shaping(node) or _hinting(node)))
 
     def check(self, values: dict[str, Any]) -> None:
         """Raises 1551 for a missing and 1552 for a superfluous bind variable."""
@@ -60,6 +61,11 @@ class BindParameters:
         shaping = tuple(_hashable(values[name]) for name in self._structural)
         return (*shaping, *[dump(values[name]) for name in self._hints]) if self._hints else shaping
 
+    def bind(self, values: dict[str, Any]) -> Query:
+        """The query with collections, attribute names and graph names put in."""
+        bound: Query = transform(self._query, lambda node: _bind(node, values), self._shaped)
+        return bound
+
 
 def _shaping(node: Any) -> list[str]:
     if isinstance(node, CollectionParam):
@@ -71,8 +77,8 @@ def _shaping(node: Any) -> list[str]:
     return [node.graph.name] if isinstance(node, (Traversal, Paths)) and isinstance(node.graph, Param) else []
 
 
-def _params(node: Any) -> list[Param]:
-    return [each for each in walk(node) if isinstance(each, Param)]
+def _hinting(node: Any) -> list[Param]:
+    return [each for each in walk(node.options) if isinstance(each, Param)] if isinstance(node, HINTED) else []
 
 
 def _hashable(value: Any) -> Any:
@@ -80,12 +86,6 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_hashable(item) for item in value)
     return value if isinstance(value, str) else None
-
-
-def bind(query: Query, values: dict[str, Any]) -> Query:
-    """`query` with collections, attribute names and graph names put in."""
-    bound: Query = transform(query, lambda node: _bind(node, values))
-    return bound
 
 
 def _bind(node: Any, values: dict[str, Any]) -> Any:

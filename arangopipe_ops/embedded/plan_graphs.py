@@ -78,4 +78,4 @@ def _used(draft: Draft, name: str, clause: Traversal, position: int, except_for:
     pruned = clause.prune is not None and any(
         isinstance(node, Variable) and node.name == name for node in walk(clause.prune)
     )
-    return pruned or draft.looks_into(name, position, spared)
+    return pruned or bool(draft.attributes_used(name, position) - spared)

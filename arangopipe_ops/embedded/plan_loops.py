@@ -54,8 +54,8 @@ def plan_for(draft: Draft, clause: For, position: int) -> None:
         return
     collection = draft.planner.read(name)
     access = _access(draft, clause, position, collection)
-    body, used = (draft.looks_into(clause.name, position, spared) for spared in (SYSTEM_ATTRIBUTES, frozenset[str]()))
-    loop = EnumerateCollection(draft.names.declare(clause.name), access, body, used)
+    used = draft.attributes_used(clause.name, position)
+    loop = EnumerateCollection(draft.names.declare(clause.name), access, bool(used - SYSTEM_ATTRIBUTES), bool(used))
     draft.add(draft.planner.watch(loop))
 
 

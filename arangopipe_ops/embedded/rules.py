@@ -60,13 +60,12 @@ _plans: dict[str, Plan] = {}
 
 def _plan(expression: str, transaction: Transaction) -> Plan:
     """Planned once: an expression reads no collection, so it is the same in every database."""
-    from .binding import bind
     from .planner import plan_query
     from .statements import parsed
 
     plan = _plans.get(expression)
     if plan is None:
-        plan = _plans[expression] = plan_query(bind(parsed(expression).query, {}), transaction, "_system")
+        plan = _plans[expression] = plan_query(parsed(expression).query, transaction, "_system")
     return plan
 
 

@@ -192,17 +192,17 @@ class Draft:
     def compile_optional(self, node: Expr | None) -> Eval | None:
         return None if node is None else self.names.compile(node)
 
-    def looks_into(self, name: str, position: int, attributes: frozenset[str]) -> bool:
-        """Whether a later clause uses more of the variable `name` than these attributes of it."""
-        uses = harmless = 0
+    def attributes_used(self, name: str, position: int) -> set[str]:
+        """The attributes of the variable `name` that later clauses use, with "" among them if they use all of it."""
+        uses, attributes = 0, []
         for clause in self.clauses[position + 1 :]:
             if isinstance(clause, Collect) and clause.into is not None:
-                return True
+                return {""}
             for node in self._uncovered(clause):
                 uses += isinstance(node, Variable) and node.name == name
-                if isinstance(node, Attribute) and node.name in attributes:
-                    harmless += isinstance(node.base, Variable) and node.base.name == name
-        return uses > harmless
+                if isinstance(node, Attribute) and isinstance(node.base, Variable) and node.base.name == name:
+                    attributes.append(node.name)
+        return {*attributes, ""} if uses > len(attributes) else set(attributes)
 
     def _uncovered(self, clause: Clause) -> list[Any]:
         if id(clause) in self.covered:

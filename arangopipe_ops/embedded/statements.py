@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .binding import BindParameters, bind
+from .binding import BindParameters
 from .checks import is_deterministic
 from .context import Context, is_cluster
 from .errors import ArangoError
@@ -183,7 +183,7 @@ class Statements:
         key = (transaction.catalog.version, request.database, text, statement.parameters.shape(bind_values))
         plan = self._plans.get(key)
         if plan is None:
-            plan = plan_query(bind(statement.query, bind_values), transaction, request.database)
+            plan = plan_query(statement.parameters.bind(bind_values), transaction, request.database)
             self._plans[key] = plan
             if len(self._plans) > CACHED_PLANS:
                 self._plans.popitem(last=False)

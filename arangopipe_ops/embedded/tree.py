@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 
@@ -335,7 +337,13 @@ def children(node: Any) -> Sequence[Any] | None:
     """What is right below a node or in a tuple; None for a leaf."""
     if isinstance(node, tuple):
         return node
-    return [getattr(node, field.name) for field in fields(node)] if is_node(node) else None
+    names = _names(node.__class__)
+    return None if names is None else [getattr(node, name) for name in names]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def walk(node: Any) -> Iterator[Any]:
@@ -343,9 +351,12 @@ def walk(node: Any) -> Iterator[Any]:
     stack = [node]
     while stack:
         each = stack.pop()
-        if is_node(each):
+        below = children(each)
+        if below is None:
+            continue
+        if not isinstance(each, tuple):
             yield each
-        stack.extend(reversed(children(each) or ()))
+        stack.extend(reversed(below))
 
 
 def nesting(node: Any) -> int:
@@ -357,13 +368,42 @@ def nesting(node: Any) -> int:
     return levels
 
 
-def transform(node: Any, visit: Callable[[Any], Any]) -> Any:
-    """A copy of the tree in which each node is what `visit` makes of it, the leaves first."""
-    return fold(node, children, lambda each, below: visit(_rebuilt(each, below)) if is_node(each) else tuple(below))
+def above(root: Any, wanted: Callable[[Any], bool]) -> set[int]:
+    """The ids of the nodes that are wanted, and of all nodes and tuples that they are in."""
+    waiting: list[tuple[Any, Any]] = [(root, None)]
+    seen: list[tuple[Any, Any]] = []
+    while waiting:
+        node, parent = waiting.pop()
+        if (inner := children(node)) is not None:
+            seen.append((node, parent))
+            waiting.extend((each, node) for each in inner)
+    found: set[int] = set()
+    for node, parent in reversed(seen):
+        if id(node) in found or (is_node(node) and wanted(node)):
+            found |= {id(node), id(parent)}
+    return found
 
 
-def _rebuilt(node: Any, values: list[Any]) -> Any:
-    return replace(node, **{field.name: value for field, value in zip(fields(node), values, strict=True)})
+def transform(root: Any, visit: Callable[[Any], Any], within: set[int] | None = None) -> Any:
+    """The tree in which each node is what `visit` makes of it, the leaves first; what stays the same is not copied.
+
+    Those whose ids are not in `within`, where it is given, stay as they are.
+    """
+
+    def below(node: Any) -> Sequence[Any] | None:
+        return children(node) if within is None or id(node) in within else None
+
+    def make(each: Any, below: list[Any]) -> Any:
+        rebuilt = _rebuilt(each, below)
+        return visit(rebuilt) if is_node(each) else rebuilt
+
+    return fold(root, below, make)
+
+
+def _rebuilt(node: Any, below: list[Any]) -> Any:
+    if all(map(operator.is_, children(node) or (), below)):
+        return node
+    return type(node)(*below) if is_node(node) else tuple(below)
 
 
 def fold(root: Any, below: Callable[[Any], Sequence[Any] | None], make: Callable[[Any, list[Any]], Any]) -> Any:

@@ -26,7 +26,9 @@ ENTRY_POINTS = "arangopipe_ops.sources"
 
 def reader(name: str) -> Callable[..., Any]:
     """Return the function that reads a source. Raises Invalid for a name that none has, Misconfigured."""
-    places = {each.name: each.value for each in entry_points(group=ENTRY_POINTS)} | dict(SOURCES)
+    places = dict(SOURCES)
+    if name not in places:  # reading the metadata of all packages takes a while
+        places = {each.name: each.value for each in entry_points(group=ENTRY_POINTS)} | places
     if name not in places:
         raise Invalid("source", f"{name!r} is not one of {', '.join(sorted(places))}")
     return function(places[name])
