@@ -313,6 +313,16 @@ def test_every_question_is_a_command(demonstrated: Any) -> None:
         assert json.loads(demonstrated(*words, "--json")[1]) is not None
 
 
+def test_tables_have_names_and_json_has_ids(demonstrated: Any) -> None:
+    """The `_id`s of what an answer names take no room in a table; JSON has them."""
+    words = ("ask", "live", "--at", "2999-01-01")
+    said, told = demonstrated(*words)[1], json.loads(demonstrated(*words, "--json")[1])
+    assert {row["model"] for row in told} <= set(re.split(r"\s{2,}", said.replace("\n", "  ")))
+    assert "models/" not in said
+    assert "deployment/" not in said
+    assert all(row["model_id"].startswith("models/") for row in told)
+
+
 def test_the_questions_of_the_readme(demonstrated: Any) -> None:
     """Every command that the README gives for a question answers it."""
     readme = (Path(__file__).parent.parent / "README.md").read_text()

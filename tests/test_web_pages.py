@@ -238,7 +238,8 @@ def test_users_of_a_server(database: Database) -> None:
     ref = store.write(stages.register_project("theirs"))
     browser = Browser(ServerAccess(database.url))
     assert "Database user" in browser.get("/sign-in")
-    assert browser.post("/sign-in", username="bob", password="wrong").status_code == 401
+    wrong = browser.post("/sign-in", username="bob", password="wrong")
+    assert (wrong.status_code, 'value="bob"' in wrong.text, "wrong" in wrong.text) == (401, True, False)
     refused = browser.post("/sign-in", username="eve", password=PASSWORDS["eve"])
     assert "eve may not use the database ml" in refused.text
     assert browser.post("/sign-in", username="bob", password=PASSWORDS["bob"]).status_code == 303
@@ -593,6 +594,22 @@ def test_a_node_is_one_click_from_its_project(ann: Browser, name: str, kind: str
     id = id_of(ann, name, kind)
     project = f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}"
     assert {project, f"/nodes/{id}/lineage"} <= set(links(ann.get(f"/nodes/{id}")))
+
+
+def test_what_identifies_a_node_is_an_attribute(ann: Browser) -> None:
+    """The tag of a deployment is its name and stands among the attributes; the tag of a run is a note about it."""
+    ann.access.store(TOKEN).write(stages.log_run("tagged", model="forest", tag="t"))
+    for name, kind, first in (("d1", "Deployment", True), ("tagged", "Run", False)):
+        page = ann.get(f"/nodes/{id_of(ann, name, kind)}")
+        assert (page.index("<dt>tag</dt>") < page.index("<h2>Registration</h2>")) is first
+
+
+def test_a_run_leads_to_what_it_obtained(ann: Browser) -> None:
+    """All parameters and metrics of a run are one click from its page."""
+    [way] = [link for link in links(ann.get(f"/nodes/{id_of(ann, 'r1', 'Run')}")) if link.startswith("/runs/compare")]
+    page = ann.get(way)
+    assert "depth" in page
+    assert "0.9375" in page
 
 
 def test_a_page_of_an_error_leads_back(ann: Browser) -> None:

@@ -19,7 +19,7 @@ Goal = Literal["max", "min"]
 Best = Annotated[Goal, "best is"]
 DatasetName = Annotated[str, "data set"]
 Since = Annotated[str | datetime | None, "since"]
-Until = Annotated[str | datetime | None, "and before"]
+Until = Annotated[str | datetime | None, "before"]
 Time = Annotated[str | datetime, "at the time"]
 AtMost = Annotated[int, "rows, at most"]
 

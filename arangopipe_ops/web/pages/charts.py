@@ -155,7 +155,7 @@ _LOOKS: Mapping[str, object] = {
     "no_prefix": True,
     "show_legend": False,
     "min_scale": 3,
-    "max_scale": 5,
+    "max_scale": 6,
     "truncate_label": -1,
     "style": pygal.style.Style(label_font_size=13),  # room for labels, which are larger on a narrow page
     "value_formatter": _number,

@@ -38,18 +38,19 @@ def node(request: Request, store: CallersStore, collection: str, key: str) -> Re
     id = f"{collection}/{key}"
     found = store.neighbours(id, limit=NEIGHBOURS)
     document, schema = found["node"], store.schema
-    raw = pretty(document)
+    kind, raw = kind_of(document, schema), pretty(document)
+    notes = REGISTRATION.difference(schema.node(kind).identity)
     facts = {
         "node": document,
-        "kind": kind_of(document, schema),
+        "kind": kind,
         "name": name_of(document, schema),
-        "attributes": {name: value for name, value in document.items() if name not in REGISTRATION and name[0] != "_"},
-        "notes": {name: document[name] for name in sorted(REGISTRATION) if name in document and name != "provenance"},
+        "attributes": {name: value for name, value in document.items() if name not in notes and name[0] != "_"},
+        "notes": {name: document[name] for name in sorted(notes) if name in document and name != "provenance"},
         "links": [{**link, "rows": rows_of(link["nodes"], schema)} for link in found["links"]],
         "events": store.history(id, limit=EVENTS),
         "raw": raw if len(raw) <= RAW_LENGTH else None,
         "origins": origins(document),
-        "projects": homes(store, kind_of(document, schema), document["_id"]),
+        "projects": homes(store, kind, document["_id"]),
         "most": {"links": NEIGHBOURS, "events": EVENTS},
     }
     return render(request, "node.html", facts)

@@ -107,7 +107,7 @@ def sign_in(request: Request, form: Form) -> Response:
         else:
             token = access.token(form.get("username", ""), form.get("password", ""))
     except Unauthorized as error:
-        return _asked(request, next, str(error))
+        return _asked(request, next, str(error), form.get("username", ""))
     return _entered(request, token, next)
 
 
@@ -119,9 +119,9 @@ async def sign_out(request: Request) -> Response:
     return redirect(request, "/sign-in")
 
 
-def _asked(request: Request, next: str, problem: str | None = None) -> Response:
+def _asked(request: Request, next: str, problem: str | None = None, username: str = "") -> Response:
     request.state.cookie = cookie_of(request) or secrets.token_urlsafe(32)
-    facts = {"next": next, "problem": problem, "file": _is_file(request)}
+    facts = {"next": next, "problem": problem, "username": username, "file": _is_file(request)}
     response = render(request, "sign_in.html", facts, 401 if problem else 200)
     keep(response, request, cookie_of(request))
     return response
