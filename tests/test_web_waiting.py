@@ -432,7 +432,7 @@ def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldA
 def test_questions_that_wait_for_their_turn_hold_up_no_lineage(access: HeldAccess) -> None:
     """Somebody who opens twenty questions of a file leaves others the pages that look at little."""
     app = create_app(access)
-    app.state.works.soon = 0.05
+    app.state.works.soon = 0.01
     with entered(app) as client:
         for number in range(20):
             assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
