@@ -6,6 +6,7 @@ import pytest
 from conftest import provisioned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_admin_ranking import as_json
 
 from arangopipe_ops import stages
 from arangopipe_ops.analytics import RunTable, choices, curves, run_table
@@ -67,6 +68,15 @@ def test_tables_that_follow_each_other_have_each_run_once(
     assert max(table["looked"] for table in tables) <= window
     backs = [table["back_to"] for table in tables if table["back_to"]]
     assert backs == sorted(backs, reverse=True)
+
+
+def test_a_beginning_long_ago_costs_nothing(graph: Store, requests_of: Any) -> None:
+    """Of a project no more runs are read where a time is given since which they were registered."""
+    requests = requests_of(graph.db)
+    tables = [run_table(graph, project="wine", window=1, since=since) for since in (None, "2020-01-01")]
+    read = [answer["extra"]["stats"]["scannedIndex"] for answer in map(as_json, requests.answers)]
+    assert tables[0] == tables[1]
+    assert read[0] == read[1]
 
 
 def test_a_project_is_looked_at_from_the_newest(graph: Store) -> None:

@@ -432,7 +432,7 @@ def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldA
 def test_questions_that_wait_for_their_turn_hold_up_no_lineage(access: HeldAccess) -> None:
     """Somebody who opens twenty questions of a file leaves others the pages that look at little."""
     app = create_app(access)
-    app.state.works.soon = 0.05
+    app.state.works.soon = 0.01
     with entered(app) as client:
         for number in range(20):
             assert client.get(f"{ASKED}&limit={number + 1}").status_code == 202
@@ -544,6 +544,20 @@ def test_nobody_has_the_doctor_look_twice_at_once(app: FastAPI, held_doctor: Hel
         client.post("/admin/doctor/repair", data={"csrf": csrf, "fault": "dangling-edges", "sure": "yes"})
         look(client, csrf)
         assert held_doctor.begun == 1
+
+
+def test_examinations_take_turns_and_leave_some_to_questions(access: HeldAccess, held_doctor: HeldDoctor) -> None:
+    """Of all that look at the whole graph one does at once, so that the others of a file are asked meanwhile."""
+    app = create_app(access)
+    app.state.works.soon = 0.05
+    access.held.let.set()
+    for begun in range(2):
+        with entered(app) as client:
+            look(client, proof(client.get("/admin/doctor").text))
+            said = client.get("/admin/doctor").text
+            assert ("Working on it" in said, "It waits for its turn." in said) == (True, begun > 0)
+            assert "0.9375" in fetched(client, ASKED)
+    assert held_doctor.begun == 1
 
 
 def test_an_examination_ends_with_the_session(app: FastAPI, held_doctor: HeldDoctor) -> None:

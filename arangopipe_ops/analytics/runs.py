@@ -45,15 +45,19 @@ _OF_MODELS = """
     COLLECT id = each.id AGGREGATE created = MAX(each.created)
     SORT created DESC LIMIT @window, 1
     RETURN created)[0]
-  FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{span}
-      FILTER x.created >= enough
+  LET oldest = MAX([@since, enough])
+  FOR each IN FLATTEN((FOR id IN ids RETURN (FOR x IN run_models FILTER x._from == id{before}
+      FILTER x.created >= oldest
       SORT x.created DESC, x._to DESC LIMIT @reach
       RETURN {{id: x._to, created: x.created}})))
     COLLECT id = each.id AGGREGATE created = MAX(each.created)
     SORT created DESC, id DESC LIMIT @reach
     RETURN {{id, created}}"""
 
-"""A few runs of each model tell how far back is enough; what is older is not read of models with many runs."""
+"""A few runs of each model tell how far back is enough; what is older is not read of models with many runs.
+
+Of two limits an index may serve but one, so there is one.
+"""
 
 _OF_PROJECT = """(FOR x IN project_models FILTER x._from == owner[0]._id
       SORT x.created DESC, x._to DESC LIMIT @most RETURN x._to)"""
@@ -141,12 +145,13 @@ def run_table(
     facts = sorted({name.partition(".")[0] for name in (*(where or {}), order_by)} & _FACTS.keys())
     known, found, ids = _models(project, model, binds)
     if ids:
-        binds["some"] = window // 10 + 1
-    span = _span(since, until, older, "_to" if ids else "_key", binds)
+        binds |= {"some": window // 10 + 1, "since": None}
+    before = _before(until, older, "_to" if ids else "_key", binds)
+    span = _since(since, binds) + before
     text = _TABLE.format(
         known=known,
         found=found,
-        reached=_OF_MODELS.format(ids=ids, span=span) if ids else _OF_ALL.format(span=span),
+        reached=_OF_MODELS.format(ids=ids, span=span, before=before) if ids else _OF_ALL.format(span=span),
         facts="".join(f"\n  LET {name} = {_FACTS[name]}" for name in facts),
         document=f"MERGE(r, {{{', '.join(facts)}}})" if facts else "r",
         conditions=conditions,
@@ -185,13 +190,20 @@ def _models(project: str | None, model: str | None, binds: Document) -> tuple[st
     return known, ", ".join(found), f"INTERSECTION({ids[0]}, {ids[-1]})" if ids else ""
 
 
-def _span(since: Any, until: Any, older: str | None, end: str, binds: Document) -> str:
-    """Return AQL for when runs were registered; `end` is the attribute that tells those of one time apart."""
+def _since(since: Any, binds: Document) -> str:
+    """Return AQL for the time since which runs were registered."""
+    if since is None:
+        return ""
+    binds["since"] = graph.moment(since, "since")
+    return "\n    FILTER x.created >= @since"
+
+
+def _before(until: Any, older: str | None, end: str, binds: Document) -> str:
+    """Return AQL for the time before which they were; `end` is the attribute that tells those of one time apart."""
     conditions = []
-    for name, sign, at in (("since", ">=", since), ("until", "<", until)):
-        if at is not None:
-            binds[name] = graph.moment(at, name)
-            conditions.append(f"x.created {sign} @{name}")
+    if until is not None:
+        binds["until"] = graph.moment(until, "until")
+        conditions.append("x.created < @until")
     if older is not None:
         created, tilde, key = older.partition("~")
         if not tilde:

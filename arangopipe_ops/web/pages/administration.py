@@ -1,6 +1,7 @@
 """Looking after the graph: what is archived, which types there are, how long performance is kept, what is wrong."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -25,7 +26,7 @@ from arangopipe_ops.web.pages.sessions import (
     needs,
     sure,
 )
-from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished, waited
+from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished, waited, works_of
 from arangopipe_ops.web.pages.works import Work
 
 PAGE = 50
@@ -227,7 +228,7 @@ async def examine(request: Request, store: CallersStore, session: CallersSession
 
     def examined() -> Examination:
         whole = fields.get("look") == "all"
-        with turn(request):
+        with turn(request, works_of(request).whole) if whole else nullcontext(), turn(request):
             return Examination(admin.doctor(store.db, progress=tell, scan=whole), whole)
 
     if not _goes_on(session):

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from threading import Semaphore
 from typing import Any
 
 from fastapi import Request
@@ -108,9 +109,9 @@ def progress_of(request: Request) -> Progress:
 
 
 @contextmanager
-def turn(request: Request) -> Iterator[None]:
-    """Look at much of the graph inside, when it is the turn of the request."""
-    turns, progress = works_of(request).turns, progress_of(request)
+def turn(request: Request, turns: Semaphore | None = None) -> Iterator[None]:
+    """Look at much of the graph inside, when it is the turn of the request; `turns` are others than the usual ones."""
+    turns, progress = turns or works_of(request).turns, progress_of(request)
     progress.said = "" if turns.acquire(blocking=False) else "It waits for its turn."
     if progress.said:
         turns.acquire()

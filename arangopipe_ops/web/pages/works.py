@@ -82,7 +82,7 @@ class Works:
     Nothing is kept of an answer that is there within `soon` seconds. One that took longer is *the* answer until it is
     fetched, or `kept` seconds; then it is what is there to show while a newer one is made, for an hour, the newest of
     them up to `most` bytes. Who only looks how far it is has a page before them, and is held up to `again` seconds. Of
-    what looks at much of the graph, so many take their `turns` at once.
+    what looks at much of the graph, so many take their `turns` at once; of what looks at the `whole` of it, one.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Works:
         most: int = MOST_BYTES,
     ) -> None:
         self.soon, self.again, self.kept, self.most = soon, again, kept, most
-        self.turns = Semaphore(turns)
+        self.turns, self.whole = Semaphore(turns), Semaphore(1)
         self._limiter = CapacityLimiter(MOST_THREADS)
         self._works: dict[Key, Work] = {}
         self._earlier: dict[Key, Earlier] = {}
