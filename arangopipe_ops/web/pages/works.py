@@ -72,8 +72,13 @@ class Earlier:
 
     @property
     def age(self) -> float:
-        """How many seconds ago that was."""
-        return (datetime.now(UTC) - self.at).total_seconds()
+        """How many seconds ago that was, by the clock that people see."""
+        return max(0.0, (datetime.now(UTC) - self.at).total_seconds())
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it may still be shown."""
+        return self.age < EARLIER_SECONDS
 
 
 class Works:
@@ -115,7 +120,7 @@ class Works:
     def earlier(self, key: Key) -> Earlier | None:
         """Return what there is to show until a newer answer is made, or None."""
         found = self._earlier.get(key)
-        return found if found and found.age < EARLIER_SECONDS else None
+        return found if found and found.lasts else None
 
     def begin(self, make: Callable[[], Any], progress: Progress) -> Work:
         """Have something made in a thread."""
@@ -150,6 +155,7 @@ class Works:
             self._make_room()
 
     def _make_room(self) -> None:
+        self._earlier = {key: each for key, each in self._earlier.items() if each.lasts}
         size = sum(len(each.page.body) for each in self._earlier.values())
         while size > self.most:
             size -= len(self._earlier.pop(next(iter(self._earlier))).page.body)
