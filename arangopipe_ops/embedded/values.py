@@ -174,7 +174,7 @@ def identity(value: Value) -> Hashable:
     if type(value) is str:
         text: str = value
         return text
-    if type(value) is list and value and all([type(item) is str for item in value]):
+    if type(value) is list and value and all(type(item) is str for item in value):
         return tuple(value)
     code = encode(value)
     return _texts(value) if code.startswith(_ARRAY) and value and value[-1] is None else code
