@@ -188,6 +188,8 @@ def _texts(value: list[Value]) -> Hashable:
 
 def number(value: float) -> Value:
     """A computed number as AQL holds it: whole numbers as integers, no NaN or infinity (null)."""
+    if type(value) is float and not value.is_integer():
+        return value if math.isfinite(value) else None
     if type(value) is int:
         return value if value in INTEGERS else number(float(value))
     if not math.isfinite(value):
