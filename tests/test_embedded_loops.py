@@ -95,12 +95,12 @@ def test_documents_that_are_not_there_or_elsewhere(db: Any) -> None:
     ],
 )
 def test_loops_inside_of_each_other_are_prepared_once(db: Any, path: Path, query: str) -> None:
-    """SQLite prepares a statement for each loop, and not for each row of the loop around it."""
+    """SQLite prepares a statement for each loop and each size of what is read ahead, and not for each row around it."""
     with prepared(path) as times:
         list(db.aql.execute(query + " // first"))
         first = len(times)
         list(db.aql.execute(query + " // again"))
-    assert first <= 6
+    assert first <= 30
     assert len(times) == first
 
 

@@ -19,6 +19,7 @@ from arangopipe_ops.embedded.values import (
     encode,
     encode_descending,
     equal,
+    identity,
     less,
     parse,
     to_number,
@@ -53,7 +54,17 @@ def test_values_have_one_order() -> None:
 def test_order_and_equality_agree(left: Any, right: Any) -> None:
     """Of two values exactly one is less, or they are equal, in the index as in a comparison."""
     assert less(left, right) + less(right, left) + equal(left, right) == 1
-    assert equal(left, right) == (encode(left) == encode(right))
+    assert equal(left, right) == (encode(left) == encode(right)) == (identity(left) == identity(right))
+    assert less(left, right) == (encode(left) < encode(right))
+
+
+def test_values_are_the_same_where_they_are_equal() -> None:
+    """Nulls at the end of an array and in an object are nothing, a number is none but itself, and a text no array."""
+    values: list[Any] = [*ASCENDING, ["a", "b"], ["a", None], ["a", "b", None, None], [None], {"a": None}, 1.0, ["1"]]
+    values += ["ab", "Ab", "a\x00", "a", ["a\x00"], [["a"]], [["a", None]], "1", True, ["a", 1], ["a", 1.0]]
+    for left, right in itertools.product(values, repeat=2):
+        assert (identity(left) == identity(right)) == (encode(left) == encode(right)), (left, right)
+        assert contains([right], left) == equal(left, right)
 
 
 @run

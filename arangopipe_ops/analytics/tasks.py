@@ -230,6 +230,13 @@ def influence(
     return list(ask(store, text, binds, Dataset=dataset, Model=model))
 
 
+_HAS = """LENGTH(FOR source IN sources
+    FILTER source != null
+    FILTER IS_OBJECT(source) ? HAS(source, @attribute) : @attribute IN source
+      OR @attribute IN source[* FILTER IS_OBJECT(CURRENT) RETURN CURRENT.name]
+    LIMIT 1 RETURN 1) > 0"""
+"""Whether one of the `sources`, shapes of a table or lists of features, tells the attribute."""
+
 _GAIN = """WITH run, datasets, featuresets, modelparams, devperf, models
 {known}
 LET measured = (
@@ -239,19 +246,8 @@ LET measured = (
     LET metrics = {metrics}
     LET value = {value}
     FILTER value != null
-    LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN DOCUMENT(x._to))
-    LET listed = sets[* FILTER CURRENT.features != null RETURN CURRENT.features]
-    LET sources = LENGTH(listed) > 0 ? listed : APPEND(
-      (FOR f IN sets FOR source IN [f.schema, f.columns, f.digest == null ? f : null]
-        FILTER source != null RETURN source),
-      (FOR x IN run_datasets FILTER x._from == r._id
-        LET data = DOCUMENT(x._to)
-        FILTER data.name IN dataset[*].name
-        FOR source IN [data.schema, data.columns] FILTER source != null RETURN source))
-    LET present = LENGTH(FOR source IN sources
-      FILTER IS_OBJECT(source) ? HAS(source, @attribute) : @attribute IN source
-        OR @attribute IN source[* FILTER IS_OBJECT(CURRENT) RETURN CURRENT.name]
-      LIMIT 1 RETURN 1) > 0
+    LET sets = (FOR x IN run_featuresets FILTER x._from == r._id RETURN x._to)
+    LET used = (FOR x IN run_datasets FILTER x._from == r._id RETURN x._to)
     LET params = {params}
     LET setting = (FOR name IN ATTRIBUTES(NOT_NULL(params, {{}}), true, true)
       FILTER @same == null ? name NOT IN @apart : name IN @same
@@ -259,8 +255,20 @@ LET measured = (
     FOR link IN run_models FILTER link._to == r._id
       LET m = DOCUMENT(link._from)
       FILTER @task == null OR m.task == @task
-      RETURN {{model: m.name, setting, present, value}})
-LET pairs = (FOR x IN measured
+      RETURN {{model: m.name, setting, sets, used, value}})
+LET sets = (FOR f IN DOCUMENT(UNIQUE(FLATTEN(measured[*].sets)))
+  LET sources = f.features == null ? [f.schema, f.columns, f.digest == null ? f : null] : [f.features]
+  RETURN {{id: f._id, lists: f.features != null, has: {has}}})
+LET used = (FOR data IN DOCUMENT(UNIQUE(FLATTEN(measured[*].used)))
+  LET sources = data.name IN dataset[*].name ? [data.schema, data.columns] : []
+  RETURN {{id: data._id, has: {has}}})
+LET listing = sets[* FILTER CURRENT.lists RETURN CURRENT.id]
+LET listed = sets[* FILTER CURRENT.lists AND CURRENT.has RETURN CURRENT.id]
+LET holding = APPEND(sets, used)[* FILTER CURRENT.has RETURN CURRENT.id]
+LET seen = (FOR x IN measured
+  LET present = x.sets ANY IN listing ? x.sets ANY IN listed : x.sets ANY IN holding OR x.used ANY IN holding
+  RETURN {{model: x.model, setting: x.setting, present, value: x.value}})
+LET pairs = (FOR x IN seen
   COLLECT model = x.model, setting = x.setting INTO group = {{present: x.present, value: x.value}}
   LET having = group[* FILTER CURRENT.present RETURN CURRENT.value]
   LET without = group[* FILTER NOT CURRENT.present RETURN CURRENT.value]
@@ -271,8 +279,8 @@ LET losses = LENGTH(pairs[* FILTER CURRENT < 0])
 LET deviation = LENGTH(pairs) > 1 ? STDDEV_SAMPLE(pairs) : null
 RETURN {{found: {{Dataset: LENGTH(dataset) > 0}}, answer: {{
   attribute: @attribute,
-  runs_with: LENGTH(measured[* FILTER CURRENT.present]),
-  runs_without: LENGTH(measured[* FILTER NOT CURRENT.present]),
+  runs_with: LENGTH(seen[* FILTER CURRENT.present]),
+  runs_without: LENGTH(seen[* FILTER NOT CURRENT.present]),
   pairs: LENGTH(pairs),
   wins,
   losses,
@@ -324,7 +332,7 @@ def attribute_gain(
     row = dict(
         ask(
             store,
-            _GAIN.format(known=known, readers=READERS, metrics=METRICS, value=value, params=PARAMS),
+            _GAIN.format(known=known, readers=READERS, metrics=METRICS, value=value, params=PARAMS, has=_HAS),
             binds,
             Dataset=dataset,
         )

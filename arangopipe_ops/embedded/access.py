@@ -202,6 +202,8 @@ class Ordered:
     bounds: list[Bound]
     descending: bool
     loop: int
+    lookup: Eval | None = None
+    """The one value by which it finds documents, if there is no more to it and it is as plain as `a.b`."""
     listed: bool = field(init=False)
     """Whether there may be more than one range of entries."""
 
@@ -210,13 +212,32 @@ class Ordered:
 
     def documents(self, frame: Frame, body: bool) -> Iterator[Document]:
         context: Context = frame[0]
-        between, index = context.transaction.between, self.index.id
-        many = (
-            between(self.collection, index, low, high, self.descending, body, self.loop)
-            for low, high in self._ranges(frame)
-        )
-        found = _indexed(chain.from_iterable(many) if self.listed else next(many), context)
+        found = self._read_ahead(frame)
+        if found is None:
+            found = self._read(frame, body)
+        found = _indexed(found, context)
         return _once(found, itemgetter("_key")) if self.index.expanded else found
+
+    def _read(self, frame: Frame, body: bool) -> Iterable[Document]:
+        transaction, ranges, index = frame[0].transaction, self._ranges(frame), self.index.id
+        if self.listed:
+            found = transaction.between_each(self.collection, index, ranges, body, self.loop)
+            return map(itemgetter(1), found)
+        ((low, high),) = ranges
+        documents: Iterable[Document] = transaction.between(
+            self.collection, index, low, high, self.descending, body, self.loop
+        )
+        return documents
+
+    def _read_ahead(self, frame: Frame) -> Iterable[Document] | None:
+        ahead = None if self.lookup is None else frame[0].ahead.get(self.loop)
+        return None if ahead is None or self.lookup is None else ahead.find(self.lookup(frame))
+
+    def of_each(self, values: Sequence[str], context: Context, body: bool) -> Iterator[tuple[str, Document]]:
+        """The documents for each of these values of `lookup`, one value after the other."""
+        ranges = [prefix_range(encode(value)) for value in values]
+        found = context.transaction.between_each(self.collection, self.index.id, ranges, body)
+        return ((values[number], document) for number, document in found)
 
     def unseen(self, frame: Frame) -> Iterator[object]:
         context: Context = frame[0]

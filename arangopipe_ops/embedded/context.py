@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,31 @@ def warning(num: int, *details: object) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
+class Ahead:
+    """What was read ahead for a place in a statement, by what it is looked up by there."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    asked: int = 0
+    useless: bool = False
+    """Whether it does not pay, as it is too much or is not looked up."""
+
+    def find(self, value: Any) -> Any:
+        """None if it was not read ahead."""
+        found = self.found.get(value) if type(value) is str else None
+        if found is not None:
+            self.asked += 1
+        return found
+
+    def is_useless(self) -> bool:
+        """Whether most of what was read was in vain."""
+        self.useless = self.useless or 2 * self.asked < len(self.found)
+        return self.useless
+
+    def renew(self, found: dict[str, Any]) -> None:
+        self.found, self.asked = found, 0
+
+
+@dataclass(slots=True)
 class Context:
     """`frame[0]` of a running statement; the other slots of a frame are variables and bind values."""
 
@@ -58,6 +84,8 @@ class Context:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     reached: set[str] = field(default_factory=set)
     """Collections that were read from because of the data, beyond those that the plan knows."""
+    ahead: dict[int, Ahead] = field(default_factory=dict)
+    """By the number of the place: that of a loop, or a negative one of a call of DOCUMENT()."""
     require_with: bool = field(default_factory=is_cluster)
     """Whether traversals may read only from collections that the statement names, as in a cluster."""
 
@@ -76,6 +104,17 @@ class Context:
         """By its id, None if it is not there; raises 1203 if its collection is not."""
         name, _, key = handle.partition("/")
         return self.transaction.get(self.collection(name), key) if key else None
+
+    def documents(self, handles: Iterable[str]) -> Iterator[Document]:
+        """Those of these ids that are there, in no particular order."""
+        by_collection: dict[str, list[str]] = {}
+        for handle in handles:
+            name, _, key = handle.partition("/")
+            by_collection.setdefault(name, []).append(key)
+        known = self.transaction.catalog.database(self.database)
+        for name, keys in by_collection.items():
+            if name in known:
+                yield from self.transaction.get_many(known[name], keys)
 
     def collection(self, name: str) -> Collection:
         return self.transaction.catalog.collection(self.database, name)

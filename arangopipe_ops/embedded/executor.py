@@ -7,7 +7,7 @@ see all rows first (SORT, COLLECT, writes) copy rows: the slice of the frame the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import inf
@@ -19,7 +19,7 @@ from .context import CHECK_EVERY, Context
 from .errors import ArangoError
 from .expressions import Eval, Frame
 from .functions.signature import FARTHEST, integer
-from .values import TYPE_NAMES, Value, encode, encode_all, encode_descending, is_number, is_true, unique
+from .values import TYPE_NAMES, Value, encode, encode_all, encode_descending, identity, is_number, is_true, unique
 
 Rows = Iterator[None]
 Sorted: TypeAlias = tuple[bytes, list[Value]]
@@ -31,8 +31,8 @@ class Operator(Protocol):
 
     def rows(self, source: Rows, frame: Frame) -> Rows: ...
 
-    def explain(self) -> dict[str, Any]:
-        """The step as a node of ArangoDB's explain output."""
+    def explain(self) -> dict[str, Any] | None:
+        """The step as a node of ArangoDB's explain output, if it has such a node."""
 
 
 class Step:
@@ -302,16 +302,16 @@ class CollectRows(Step):
     def rows(self, source: Rows, frame: Frame) -> Rows:
         groups = self._gather(source, frame)
         if not self.keys and not groups:
-            groups[b""] = Group([], [[] for _ in self.aggregates])
-        for _, group in sorted(groups.items()):
+            groups = [Group([], [[] for _ in self.aggregates])]
+        for group in sorted(groups, key=lambda group: encode_all(group.key)):
             self._emit(group, frame)
             yield
 
-    def _gather(self, source: Rows, frame: Frame) -> dict[bytes, Group]:
-        groups: dict[bytes, Group] = {}
+    def _gather(self, source: Rows, frame: Frame) -> list[Group]:
+        groups: dict[Hashable, Group] = {}
         for _ in source:
             key = [value(frame) for _, value in self.keys]
-            code = encode_all(key)
+            code = tuple([identity(each) for each in key])
             group = groups.get(code)
             if group is None:
                 group = groups[code] = Group(key, [[] for _ in self.aggregates])
@@ -320,7 +320,7 @@ class CollectRows(Step):
                 values.append(value(frame))
             if self.into is not None:
                 group.rows.append(self.into.row(frame))
-        return groups
+        return list(groups.values())
 
     def _emit(self, group: Group, frame: Frame) -> None:
         for (slot, _), value in zip(self.keys, group.key, strict=True):

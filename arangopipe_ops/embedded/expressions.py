@@ -66,6 +66,8 @@ class Scope(Protocol):
 
     def check_read(self, function: str) -> None: ...
 
+    def look_up(self, handle: Eval) -> int: ...
+
     def warn(self, num: int, *details: object) -> None: ...
 
 
@@ -103,10 +105,24 @@ def _element(node: Element, scope: Scope) -> Eval:
 
 
 def _attribute(node: Attribute, scope: Scope) -> Eval:
-    base, name = compile_expression(node.base, scope), node.name
+    name = node.name
+    slot = scope.slot(node.base.name) if isinstance(node.base, Variable) else None
+    if slot is not None:
+        return _attribute_of(slot, name)
+    base = compile_expression(node.base, scope)
 
     def read(frame: Frame) -> Value:
         value = base(frame)
+        return value.get(name) if type(value) is dict else None
+
+    return read
+
+
+def _attribute_of(slot: int, name: str) -> Eval:
+    """By far the most frequent expression, that of a variable, with one call less."""
+
+    def read(frame: Frame) -> Value:
+        value = frame[slot]
         return value.get(name) if type(value) is dict else None
 
     return read
@@ -336,7 +352,29 @@ def _call(node: Call, scope: Scope) -> Eval:
     function.check(node.name, len(node.arguments))
     if function.reads:
         scope.check_read(node.name)
-    return _invoke(node.name, function, compile_all(_arguments(node, function, scope), scope))
+    arguments = compile_all(_arguments(node, function, scope), scope)
+    evaluate = _invoke(node.name, function, arguments)
+    if node.name == "DOCUMENT" and len(arguments) == 1 and is_plain(node.arguments[0]):
+        return _looked_up(scope.look_up(arguments[0]), arguments[0], evaluate)
+    return evaluate
+
+
+def is_plain(node: Expr) -> bool:
+    """Whether to evaluate it costs next to nothing, and never fails or warns: `a.b`, a parameter, a constant."""
+    while isinstance(node, Attribute):
+        node = node.base
+    return isinstance(node, (Variable, Param, Literal))
+
+
+def _looked_up(place: int, handle: Eval, otherwise: Eval) -> Eval:
+    """A document that may have been read ahead."""
+
+    def evaluate(frame: Frame) -> Value:
+        ahead = frame[0].ahead.get(place)
+        found = None if ahead is None else ahead.find(handle(frame))
+        return otherwise(frame) if found is None else found
+
+    return evaluate
 
 
 def _arguments(node: Call, function: Function, scope: Scope) -> tuple[Expr, ...]:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from .errors import Undefined
 from .functions.ranges import span
 from .functions.strings import like, regex_test
-from .values import Value, contains, equal, is_number, is_true, less, number, to_number
+from .values import Value, contains, equal, is_true, less, number, to_number
 
 
 def _arithmetic(operation: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
     def operate(left: Value, right: Value) -> Value:
-        if not is_number(left):
+        if type(left) is not float and type(left) is not int:
             left = to_number(left)
-        if not is_number(right):
+        if type(right) is not float and type(right) is not int:
             right = to_number(right)
         try:
             return number(operation(left, right))

@@ -22,7 +22,7 @@ from .access import (
 from .catalog import Collection, Index
 from .errors import ArangoError
 from .executor import Calculate, EnumerateCollection, EnumerateList, FilterRows
-from .expressions import Eval
+from .expressions import Eval, is_plain
 from .functions import FUNCTIONS
 from .functions.ranges import span
 from .options import Hints
@@ -126,11 +126,19 @@ def _through(draft: Draft, candidate: Candidate, collection: Collection) -> Acce
     compiled = draft.compile
     prefix = [(compiled(each.value), each.operator == "IN") for each in candidate.prefix]
     bounds = [Bound(each.operator, compiled(each.value)) for each in candidate.bounds]
-    ordered = Ordered(collection, candidate.index, prefix, bounds, candidate.descending, draft.planner.size)
+    loop, lookup = draft.planner.size, _lookup(candidate, prefix)
+    ordered = Ordered(collection, candidate.index, prefix, bounds, candidate.descending, loop, lookup)
     if candidate.index.sparse:
         return Sparse(ordered)
     draft.covered.update(id(each.conjunct) for each in candidate.used)
     return ordered
+
+
+def _lookup(candidate: Candidate, prefix: list[tuple[Eval, bool]]) -> Eval | None:
+    """The value of a loop that only looks one up, and that costs and changes nothing to calculate."""
+    plain = not candidate.bounds and not candidate.index.expanded and len(prefix) == 1
+    value, many = prefix[0] if prefix else (None, True)
+    return value if plain and not many and is_plain(candidate.prefix[0].value) else None
 
 
 def _conditions(draft: Draft, variable: str, position: int) -> tuple[list[Condition], Clause | None]:

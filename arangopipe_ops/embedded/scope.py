@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from .access import conjuncts
+from .access import Ordered, conjuncts
+from .ahead import DocumentLookup, Lookup, LoopLookup, ReadAhead
 from .catalog import GRAPHS, Catalog, Collection, is_graph
 from .errors import ArangoError
-from .executor import Block, EnumerateCollection, Operator
+from .executor import Block, Calculate, EnumerateCollection, FilterRows, Operator
 from .expressions import Eval, compile_expression
 from .options import warnings
 from .storage import Transaction
-from .tree import Attribute, Clause, Collect, Expr, Filter, Variable, walk
+from .tree import Attribute, Clause, Collect, Expr, Filter, Limit, Sort, Variable, walk
 
 EARLIER = "OLD", "NEW"
 
@@ -33,6 +34,9 @@ class Planner:
         self._loops: list[EnumerateCollection] = []
         self._modified: set[str] = set()
         self._subqueries: list[Block] = []
+        self._lookups: list[Lookup] = []
+        self._places = 0
+        self._ahead: list[ReadAhead] = []
 
     def new_slot(self, name: str) -> int:
         self.size += 1
@@ -77,9 +81,22 @@ class Planner:
         self._loops.append(loop)
         return loop
 
+    def look_up(self, handle: Eval) -> int:
+        """A number for a call of DOCUMENT() with this handle."""
+        self._places -= 1
+        self._lookups.append(DocumentLookup(self._places, handle))
+        return self._places
+
+    def read_ahead(self, step: ReadAhead) -> ReadAhead:
+        self._ahead.append(step)
+        return step
+
     def take_snapshots(self) -> None:
+        """Now that it is known what is modified."""
         for loop in self._loops:
             loop.snapshot = loop.access.explain()["collection"] in self._modified
+        for step in self._ahead:
+            step.active = not self._modified
 
     def graph(self, name: str) -> list[dict[str, Any]]:
         """The edge definitions of a named graph, whose vertex collections the query may read."""
@@ -95,12 +112,19 @@ class Planner:
     def block(self, clauses: tuple[Clause, ...], names: Names, outermost: bool = False) -> Block:
         """The plan of a query or subquery; its enclosing clause will take it as a part of its own."""
         around, self._subqueries = self._subqueries, []
+        looked_up, self._lookups = self._lookups, []
         draft = Draft(self, clauses, names, outermost)
-        for position, clause in enumerate(clauses):
-            self._clauses[type(clause)](draft, clause, position)
+        for draft.position, clause in enumerate(clauses):
+            self._clauses[type(clause)](draft, clause, draft.position)
         block = draft.block()
         self._subqueries = [*around, block]
+        self._lookups = looked_up if draft.first is None else [*looked_up, draft.first]
         return block
+
+    def take_lookups(self) -> list[Lookup]:
+        """What the expressions that were planned since the last call look up."""
+        taken, self._lookups = self._lookups, []
+        return taken
 
     def take_subqueries(self) -> list[Block]:
         """The subqueries that were planned since the last call."""
@@ -150,6 +174,9 @@ class Names:
     def check_read(self, function: str) -> None:
         self.planner.check_read(function)
 
+    def look_up(self, handle: Eval) -> int:
+        return self.planner.look_up(handle)
+
     def warn(self, num: int, *details: object) -> None:
         self.planner.warn(num, *details)
 
@@ -171,14 +198,42 @@ class Draft:
         self.result: Eval | None = None
         self.distinct = False
         self.constant = False
+        self.position = 0
+        self.first: LoopLookup | None = None
+        """The loop that it begins with, if that looks something up."""
         self._first_slot = planner.size
         self._subqueries: list[list[Block]] = []
 
     def add(self, operator: Operator) -> None:
+        self._read_ahead(_looked_up(operator))
         self.operators.append(operator)
         self._subqueries.append(self.planner.take_subqueries())
 
+    def _read_ahead(self, loop: LoopLookup | None) -> None:
+        """Of what the next operator looks up: in front of it, if it has many rows, or by who begins this block."""
+        lookups = [*self.planner.take_lookups(), *([] if loop is None else [loop])]
+        if self.first is not None:
+            self.first.inner += lookups
+        elif not self.operators:
+            self.first = loop
+        if lookups and self._has_rows() and self._wants_all_rows():
+            self.operators.append(self.planner.read_ahead(ReadAhead(lookups, self.slots())))
+            self._subqueries.append([])
+
+    def _has_rows(self) -> bool:
+        return any(not isinstance(each, (Calculate, FilterRows, ReadAhead)) for each in self.operators)
+
+    def _wants_all_rows(self) -> bool:
+        """Whether no row is in vain, as there is no LIMIT, or one behind what looks at all rows."""
+        for clause in self.clauses[self.position :]:
+            if isinstance(clause, (Collect, Sort)) and id(clause) not in self.covered:
+                return True
+            if isinstance(clause, Limit):
+                return False
+        return True
+
     def block(self) -> Block:
+        self._read_ahead(None)
         subqueries = [*self._subqueries, self.planner.take_subqueries()]
         return Block(self.operators, self.result, self.distinct, self.constant, subqueries)
 
@@ -211,6 +266,13 @@ class Draft:
             tests = [test for test in conjuncts(clause.test) if id(test) not in self.covered]
             return [node for test in tests for node in walk(test)]
         return list(walk(clause))
+
+
+def _looked_up(operator: Operator) -> LoopLookup | None:
+    if not isinstance(operator, EnumerateCollection) or not operator.used or not isinstance(operator.access, Ordered):
+        return None
+    value = operator.access.lookup
+    return None if value is None else LoopLookup(operator, operator.access, value)
 
 
 ClauseTable: TypeAlias = dict[type, Callable[[Draft, Any, int], None]]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from itertools import chain, count, islice, repeat
 from math import floor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,6 +25,8 @@ from .indexing import entries_of, index_values
 from .values import HIGHEST, dump_json, encode, is_number
 
 Document: TypeAlias = dict[str, Any]
+Range: TypeAlias = tuple[bytes, bytes]
+"""Entries of an index, from the first to before the second."""
 Written: TypeAlias = tuple[Document | None, Document | None]
 """The document before and after a write."""
 
@@ -35,6 +37,8 @@ _EDGE_ATTRIBUTES = frozenset(("_key", "_id", "_rev", "_from", "_to"))
 COUNTER_BITS = 20
 PARAMETERS = 500
 """How many values one statement asks for at most."""
+RANGES = 256
+"""In how many ranges of an index one statement looks at most."""
 BATCH = 256
 """How many documents are read at a time at most; the first time it is one, and each time twice as many."""
 
@@ -181,6 +185,21 @@ class Transaction:
         """Documents whose entry in the index is `low <= entry < high`, in the order of the index."""
         cursor = self.sqlite.execute(_between(body, descending, loop), (index, low, high))
         return chain.from_iterable(_batches(cursor, collection.name))
+
+    def between_each(
+        self, collection: Collection, index: int, ranges: Iterable[Range], body: bool = True, loop: int = 0
+    ) -> Iterator[tuple[int, Document]]:
+        """Documents of many ranges of an index, range by range and in its order, each with the number of its range."""
+        waiting = iter(ranges)
+        for start in count(0, RANGES):
+            chunk = list(islice(waiting, RANGES))
+            if not chunk:
+                return
+            size = 1 << (len(chunk) - 1).bit_length()
+            bounds = [*chain.from_iterable(chunk), *repeat(None, 2 * (size - len(chunk)))]
+            cursor = self.sqlite.execute(_between_each(body, size, loop), (*bounds, index))
+            for number, key, rev, content in _rows(cursor):
+                yield start + number, _document(collection.name, key, rev, content)
 
     def rows(self, collection: Collection) -> Iterator[object]:
         """Something for each document, which costs less than reading it."""
@@ -390,10 +409,30 @@ def _between(body: bool, descending: bool, loop: int) -> str:
     )
 
 
+@cache
+def _between_each(body: bool, size: int, loop: int) -> str:
+    """Joined crosswise, SQLite goes through the ranges one by one, and through the entries of each in their order."""
+    ranges = ",".join(f"({number},?,?)" for number in range(size))
+    return (
+        f"WITH ranges (number, low, high) AS (VALUES {ranges}) SELECT number, {_columns(body)} FROM ranges"
+        " CROSS JOIN entries e ON e.idx = ? AND e.value >= low AND e.value < high"
+        f" CROSS JOIN documents d ON d.id = e.document -- {loop}"
+    )
+
+
 def _batches(cursor: sqlite3.Cursor, collection: str) -> Iterator[list[Document]]:
+    for rows in _fetched(cursor):
+        yield [_document(collection, key, rev, body) for key, rev, body in rows]
+
+
+def _rows(cursor: sqlite3.Cursor) -> Iterator[Any]:
+    return chain.from_iterable(_fetched(cursor))
+
+
+def _fetched(cursor: sqlite3.Cursor) -> Iterator[list[Any]]:
     size = 1
     while rows := cursor.fetchmany(size):
-        yield [_document(collection, key, rev, body) for key, rev, body in rows]
+        yield rows
         size = min(2 * size, BATCH)
 
 

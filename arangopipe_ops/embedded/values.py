@@ -14,7 +14,7 @@ import math
 import re
 import struct
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from .errors import ArangoError
@@ -90,6 +90,12 @@ def _encode_string(value: str) -> bytes:
     return b"%b%b\x00%b\x00" % (_STRING, base.translate(_PRIMARY, _IGNORED), tie)
 
 
+def _weights(value: str) -> bytes:
+    """What decides on the order of texts, unless it is the same: the first part of what `encode` makes of them."""
+    base = value if value.isascii() else _without_accents(value)
+    return base.encode("utf-8", "surrogatepass").translate(_PRIMARY, _IGNORED)
+
+
 def _without_accents(value: str) -> str:
     decomposed = unicodedata.normalize("NFD", value)
     return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
@@ -134,6 +140,8 @@ def equal(left: Value, right: Value) -> bool:
 def less(left: Value, right: Value) -> bool:
     if type(left) in _NUMBERS and type(right) in _NUMBERS:
         return bool(left < right)
+    if type(left) is str and type(right) is str and (weights := _weights(left)) != (others := _weights(right)):
+        return weights < others
     return encode(left) < encode(right)
 
 
@@ -148,19 +156,40 @@ def is_number(value: Value) -> bool:
 
 def contains(items: Value, value: Value) -> bool:
     """`value IN items`; false when `items` is no array."""
+    if type(items) is list and type(value) is str:
+        return value in items
     return type(items) in (list, range) and any(equal(item, value) for item in items)
 
 
 def unique(items: Iterable[Value]) -> list[Value]:
     """The first of each run of equal values, in their order of appearance."""
-    first: dict[bytes, Value] = {}
+    first: dict[Hashable, Value] = {}
     for item in items:
-        first.setdefault(encode(item), item)
+        first.setdefault(identity(item), item)
     return list(first.values())
+
+
+def identity(value: Value) -> Hashable:
+    """What equal values have in common, and no others; of texts it costs less than their place in the order."""
+    if type(value) is str:
+        text: str = value
+        return text
+    if type(value) is list and value and all(type(item) is str for item in value):
+        return tuple(value)
+    code = encode(value)
+    return _texts(value) if code.startswith(_ARRAY) and value and value[-1] is None else code
+
+
+def _texts(value: list[Value]) -> Hashable:
+    """An array is what it is without the nulls at its end."""
+    last = max((at for at, item in enumerate(value, 1) if item is not None), default=0)
+    return identity(value[:last])
 
 
 def number(value: float) -> Value:
     """A computed number as AQL holds it: whole numbers as integers, no NaN or infinity (null)."""
+    if type(value) is float and not value.is_integer():
+        return value if math.isfinite(value) else None
     if type(value) is int:
         return value if value in INTEGERS else number(float(value))
     if not math.isfinite(value):

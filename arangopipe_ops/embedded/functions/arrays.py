@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from ..errors import ArangoError
-from ..values import contains, encode, equal, is_true, to_number, to_string, unique
+from ..values import contains, encode, equal, identity, is_true, to_number, to_string, unique
 from .ranges import MAX_RANGE
 from .signature import ANY_NUMBER, Function, array, integer
 
@@ -78,8 +78,8 @@ def _outersection(*lists: Any) -> list[Any]:
 
 
 def _minus(items: Any, *others: Any) -> list[Any]:
-    excluded = {encode(item) for other in others for item in array(other)}
-    return [item for item in unique(array(items)) if encode(item) not in excluded]
+    excluded = {identity(item) for other in others for item in array(other)}
+    return [item for item in unique(array(items)) if identity(item) not in excluded]
 
 
 def _slice(items: Any, start: Any, count: Any = None) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -66,12 +67,18 @@ def moment(value: Any) -> datetime:
     try:
         if is_number(value):
             return EPOCH + timedelta(milliseconds=value)
-        match = _ISO.fullmatch(value) if isinstance(value, str) else None
-        if match is not None:
-            return _from_match(match)
+        if isinstance(value, str) and (found := _from_text(value)) is not None:
+            return found
     except (ValueError, OverflowError):
         pass
     raise Undefined(1572)
+
+
+@lru_cache(maxsize=1024)
+def _from_text(text: str) -> datetime | None:
+    """Kept, as the rows of a loop are often of the same days."""
+    match = _ISO.fullmatch(text)
+    return None if match is None else _from_match(match)
 
 
 def _from_match(match: re.Match[str]) -> datetime:

@@ -11,7 +11,7 @@ from functools import reduce
 from typing import Any
 
 from ..errors import ArangoError, Undefined
-from ..values import encode, number, to_number
+from ..values import encode, is_number, number, to_number
 from .ranges import MAX_RANGE, span
 from .signature import Function, array, numbers
 
@@ -40,7 +40,10 @@ def _of_numbers(operation: Callable[[list[Any]], Any], at_least: int = 1) -> Cal
 
 def _extreme(choose: Callable[..., Any]) -> Callable[[Any], Any]:
     def call(values: Any) -> Any:
-        return choose((value for value in array(values) if value is not None), key=encode, default=None)
+        kept = [value for value in array(values) if value is not None]
+        if len(kept) < 2:
+            return kept[0] if kept else None
+        return choose(kept, key=None if all(map(is_number, kept)) else encode)
 
     return call
 
