@@ -123,7 +123,7 @@ def test_a_slow_git_is_not_waited_for(repository: Path, tmp_path: Path, monkeypa
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}{os.pathsep}{os.environ['PATH']}")
     start = time.monotonic()
-    assert capture.code(repository / "jobs" / "train.py", timeout=0.3) == {}
+    assert capture.code(repository / "jobs" / "train.py", timeout=0.1) == {}
     assert time.monotonic() - start < 3
 
 
@@ -238,9 +238,9 @@ def test_what_is_named_a_secret_is_left_out(text: str, told: str) -> None:
 )
 def test_looking_for_secrets_takes_no_time(text: str) -> None:
     """The time grows with the text and not with its square."""
-    start = time.perf_counter()
+    start = time.process_time()
     capture.without_secrets(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("word", ["TOKEN", "SECRET", "PASSWORD", "KEY", "EMAIL", "USER", "ACTOR"])

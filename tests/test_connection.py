@@ -135,7 +135,7 @@ def test_a_server_that_never_answers_is_unavailable() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(Unavailable, match="timed out"):
-            provision(connect(url_of(f"127.0.0.1:{silent.getsockname()[1]}"), timeout=0.5))
+            provision(connect(url_of(f"127.0.0.1:{silent.getsockname()[1]}"), timeout=0.2))
 
 
 def test_the_next_host_answers(server: SocketServer) -> None:

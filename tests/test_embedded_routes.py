@@ -112,12 +112,12 @@ def test_streams_are_not_counted(file: Database) -> None:
 
 def test_slow_statements_tell_how_they_ended(file: Database) -> None:
     """Thresholds may be fractions; a slow statement has the number of its error, and whether it modifies."""
-    tracked = file.handle("put", "/_api/query/properties", body={"slowQueryThreshold": 0.05})
-    assert tracked.body["slowQueryThreshold"] == 0.05
+    tracked = file.handle("put", "/_api/query/properties", body={"slowQueryThreshold": 0.01})
+    assert tracked.body["slowQueryThreshold"] == 0.01
     for query in (
-        "RETURN SLEEP(0.1)",
-        "FOR d IN c UPDATE d WITH {x: SLEEP(0.1)} IN c",
-        "RETURN [SLEEP(0.1), FAIL('x')]",
+        "RETURN SLEEP(0.02)",
+        "FOR d IN c UPDATE d WITH {x: SLEEP(0.02)} IN c",
+        "RETURN [SLEEP(0.02), FAIL('x')]",
     ):
         file.handle("post", "/_api/cursor", body={"query": query})
     slow = file.handle("get", "/_api/query/slow").body

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
 from answering_server import Asked, answering
-from sklearn.metrics import accuracy_score, f1_score
 
 from arangopipe_ops import integrations
 from arangopipe_ops.errors import ArangopipeError, Invalid, Misconfigured
@@ -55,6 +54,8 @@ def made(seed: int = 0, labelled: float = 0.8) -> list[Prediction]:
 
 def computed(predictions: Sequence[Prediction]) -> dict[tuple[str, Period], dict[str, Any]]:
     """The figures of each deployment and day, the plain way."""
+    from sklearn.metrics import accuracy_score, f1_score  # which takes a second
+
     found = {}
     for name in NAMES:
         for day in DAYS:
@@ -94,11 +95,11 @@ def database(tmp_path: Path) -> Any:
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("CREATE TABLE predictions (id INTEGER, deployment, time, prediction)"))
         connection.execute(sqlalchemy.text("CREATE TABLE outcomes (id INTEGER, outcome)"))
-        for i, each in enumerate(made()):
-            values = {"i": i, "d": each.deployment, "t": text(each.time), "p": each.prediction}
-            connection.execute(sqlalchemy.text("INSERT INTO predictions VALUES (:i, :d, :t, :p)"), values)
-            if each.outcome is not None:
-                connection.execute(sqlalchemy.text("INSERT INTO outcomes VALUES (:i, :o)"), {"i": i, "o": each.outcome})
+        said = list(enumerate(made()))
+        predictions = [{"i": i, "d": each.deployment, "t": text(each.time), "p": each.prediction} for i, each in said]
+        outcomes = [{"i": i, "o": each.outcome} for i, each in said if each.outcome is not None]
+        connection.execute(sqlalchemy.text("INSERT INTO predictions VALUES (:i, :d, :t, :p)"), predictions)
+        connection.execute(sqlalchemy.text("INSERT INTO outcomes VALUES (:i, :o)"), outcomes)
     engine.dispose()
     return url
 

@@ -553,7 +553,7 @@ def test_a_locked_file_is_unavailable(tmp_path: Path) -> None:
     """A writer that holds the file too long makes others fail with a typed error, and nothing is written."""
     import sqlite3
 
-    db = connect(f"embedded://{tmp_path}/locked.db", timeout=0.3)
+    db = connect(f"embedded://{tmp_path}/locked.db", timeout=0.1)
     provision(db)
     other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
