@@ -36,7 +36,7 @@ def facts(answer: Any) -> Document:
 
 def figures(rows: Rows) -> list[str]:
     """Return what can be drawn of rows: the columns of numbers, also those inside of a column."""
-    names = dict.fromkeys(name for row in rows for name, value in _flat(row).items() if is_number(value))
+    names = dict.fromkeys(name for row in rows for name, value in _numbers(row))
     return sorted(names, key=lambda name: ("." in name, name.startswith("params.")))
 
 
@@ -65,16 +65,20 @@ def _chart(rows: Rows, figure: str) -> Markup:
 
 
 def _lines(rows: Rows, figure: str, names: Sequence[str], time: str) -> Markup:
-    series: dict[str, list[Point]] = {}
-    for row in sorted(rows, key=lambda row: str(row[time])):
-        at, value = _time(row[time]), _flat(row).get(figure)
-        if at is not None:
-            series.setdefault(_label(row, names), []).append((at, value if is_number(value) else None))
-    first = {name: series[name] for name in sorted(series)[:MOST_LINES]}
+    by: dict[str, list[Document]] = {}
+    for row in rows:
+        by.setdefault(_label(row, names), []).append(row)
+    first = {name: by[name] for name in sorted(by)[:MOST_LINES]}
     step = -(-sum(map(len, first.values())) // MOST_POINTS)
-    told = {f"{MOST_LINES} of {len(series):,} lines": len(series) > MOST_LINES, f"one of {step} points": step > 1}
+    told = {f"{MOST_LINES} of {len(by):,} lines": len(by) > MOST_LINES, f"one of {step} points": step > 1}
     title = ", ".join([figure, *(each for each, said in told.items() if said)])
-    return lines(title, {name: points[::step] for name, points in first.items()})
+    return lines(title, {name: _points(each, figure, time, step) for name, each in first.items()})
+
+
+def _points(rows: Rows, figure: str, time: str, step: int) -> list[Point]:
+    """Return one of every `step` rows as a point, the oldest first; a row whose time is none is left out."""
+    ordered = sorted(rows, key=lambda row: str(row[time]))[::step]
+    return [(at, dict(_numbers(row)).get(figure)) for row in ordered if (at := _time(row[time])) is not None]
 
 
 def _bars(rows: Rows, figure: str, names: Sequence[str]) -> Markup:
@@ -84,8 +88,8 @@ def _bars(rows: Rows, figure: str, names: Sequence[str]) -> Markup:
     telling = next((names[:n] for n in range(1, len(names)) if _tell_apart(rows, names[:n])), names)
     values: dict[str, float | None] = {}
     for place, row in enumerate(rows, 1):
-        label, value = _label(row, telling), _flat(row).get(figure)
-        values[f"{label} ({place})" if label in values else label] = value if is_number(value) else None
+        label = _label(row, telling)
+        values[f"{label} ({place})" if label in values else label] = dict(_numbers(row)).get(figure)
     return bars(figure, values)
 
 
@@ -110,10 +114,13 @@ def _label(row: Document, names: Sequence[str]) -> str:
     return ", ".join(str(row[name]) for name in names if row.get(name) is not None) or "unknown"
 
 
-def _flat(row: Document) -> Document:
-    """Return a row with what stands inside of its columns, one step deep, as columns of their own."""
-    parts = {name: value for name, value in row.items() if isinstance(value, Mapping)}
-    return {**row, **{f"{name}.{key}": each for name, part in parts.items() for key, each in part.items()}}
+def _numbers(row: Document) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row by their columns, and those that stand inside of a column, one step deep."""
+    for name, value in row.items():
+        if is_number(value):
+            yield name, value
+        elif isinstance(value, dict):
+            yield from ((f"{name}.{key}", each) for key, each in value.items() if is_number(each))
 
 
 def _is_rows(value: Any) -> bool:
