@@ -7,7 +7,8 @@ read, 300 projects that share the rest, deployments that were served every hour 
 Then each page of the application is asked for at the addresses of `tests/web_addresses.py`, as a browser does. The
 figures to read are the median until something is seen, which should be below 300 ms, and until all is there, which is
 more where the page says first that it is being made; for these also until the whole earlier answer is seen by who comes
-back; the requests to the database, below 10; and the bytes of the first page, below 500,000. With `--keep` the file is
+back; the requests to the database, below 10; and the bytes of the first page, below 500,000. What is there at once is
+asked for again beside two questions that look at all runs of a task, as many as take turns. With `--keep` the file is
 made once and used again.
 """
 
@@ -17,15 +18,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from fastapi.testclient import TestClient
 
 from arangopipe_ops import Store, connect, stages
 from arangopipe_ops.admin import provision, rank
+from arangopipe_ops.analytics import techniques
 from arangopipe_ops.model import AUDIT, Node, Stage, digest, edge_key, moment
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app
@@ -203,10 +207,12 @@ def report(url: str, only: str) -> None:
         requests = Requests(store.db)
         print(f"{sum(counted(store).values()):,} nodes")
         print(f"\n{'median ms':>10}{'whole ms':>10}{'again ms':>10}{'requests':>10}{'bytes':>12}  page")
-        visits = [visit(client, requests, each) for each in addresses(app, ids(store)) if only in each]
-    print(f"\n{sum(each.again is not None for each in visits)} say first that they are being made")
-    slow = sum(not each.fine for each in visits)
-    print(f"{slow} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
+        asked = [each for each in addresses(app, ids(store)) if only in each]
+        visits = {each: visit(client, requests, each) for each in asked}
+        print(f"\n{sum(each.again is not None for each in visits.values())} say first that they are being made")
+        slow = sum(not each.fine for each in visits.values())
+        print(f"{slow} not below {MOST_MS} ms, or not below {MOST_REQUESTS} requests, or refused")
+        beside(client, requests, store, [each for each, found in visits.items() if found.again is None])
 
 
 class Visit(NamedTuple):
@@ -261,6 +267,36 @@ def come_back(client: TestClient, address: str) -> float:
         pass
     assert client.get(address).status_code == answer.status_code
     return took
+
+
+def beside(client: TestClient, requests: Requests, store: Store, asked: list[str]) -> None:
+    """Go to addresses while as many questions as take turns are asked in the same process, and print the medians."""
+    print(f"\nbeside {TURNS_OF_A_FILE} questions about all runs of a task\n{'median ms':>10}{'whole ms':>10}  page")
+    with occupied(store):
+        for address in asked:
+            looked = [look(client, requests, address)[:2] for _ in range(CALLS)]
+            first, whole = (statistics.median(times) for times in zip(*looked, strict=True))
+            print(f"{first:>10.1f}{whole:>10.1f}  {address}{'' if first < MOST_MS else '  !'}", flush=True)
+
+
+@contextmanager
+def occupied(store: Store) -> Iterator[None]:
+    """Have questions asked inside, each again when it is answered."""
+    over = Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            techniques(store, "task 0", "accuracy")
+
+    threads = [Thread(target=ask) for _ in range(TURNS_OF_A_FILE)]
+    for each in threads:
+        each.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for each in threads:
+            each.join()
 
 
 def counted(store: Store) -> dict[str, int]:
