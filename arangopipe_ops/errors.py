@@ -32,9 +32,9 @@ class Invalid(ArangopipeError):
 class NotFound(ArangopipeError):
     """A reference leads nowhere; nothing was written. `references` names each one."""
 
-    def __init__(self, references: Sequence[str]) -> None:
+    def __init__(self, references: Sequence[str], cure: str = "Register it first, or check its name.") -> None:
         self.references = list(references)
-        super().__init__(f"not found: {', '.join(self.references)}. Register it first, or check its name.")
+        super().__init__(f"not found: {', '.join(self.references)}. {cure}")
 
 
 class Conflict(ArangopipeError):

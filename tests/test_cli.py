@@ -626,6 +626,14 @@ def test_serving_performance_is_collected(registered: Any, serving_file: Path) -
     assert (code, out) == (0, "no gaps\n")
 
 
+def test_what_a_source_says_is_not_cut(registered: Any, tmp_path: Path) -> None:
+    """A fault is told to its end, which is where the cure stands, however wide the table becomes."""
+    (tmp_path / "wrong.toml").write_text("sources = [{type = 'no such type of source at all, really'}]")
+    code, out, _ = registered("collect", str(tmp_path / "wrong.toml"), *SPAN)
+    assert code == 1
+    assert "is not one of files, http, mlflow, prometheus, python, sql\n" in out
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
