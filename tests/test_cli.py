@@ -577,6 +577,18 @@ def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path).stdout.decode()
 
 
+def test_a_database_that_is_not_provisioned_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is in another folder than where they provisioned sees which file was asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ARANGOPIPE_URL", raising=False)
+    assert cli.main(["counts"]) == 7
+    said = capsys.readouterr().err
+    assert "Run `arangopipe provision` once" in said
+    assert f"The database is embedded://{tmp_path}/arangopipe.db." in said
+
+
 @pytest.mark.slow
 def test_the_command_is_installed(tmp_path: Path) -> None:
     """`arangopipe` and `python -m arangopipe_ops` are the same command, without a traceback on errors."""
