@@ -232,7 +232,10 @@ class LogRunOperator(StageOperator):
         explicit = super().arguments(context)
         if self.parameters is not None:
             explicit["params"] = self.parameters
-        return {**defaults, **result, **explicit}
+        arguments = {**defaults, **result, **explicit}
+        if arguments.get("params") is None:
+            self.warn_of_params(context)
+        return arguments
 
 
 class RegisterDeploymentOperator(StageOperator):
