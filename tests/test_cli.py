@@ -638,6 +638,16 @@ def test_serving_performance_is_collected(registered: Any, serving_file: Path) -
     assert (code, out) == (0, "no gaps\n")
 
 
+@pytest.mark.parametrize("condition", ["rows => 3", "rows=<3"])
+def test_a_comparison_that_is_none_is_refused(registered: Any, condition: str) -> None:
+    """A sign that is turned round is named with those there are, and finds not just nothing."""
+    code, _, err = registered("search", "Dataset", "--where", condition)
+    assert code == 1
+    assert f"arangopipe: rows: '={'>' if '>' in condition else '<'}' is not one of !=, ==, <=, >=" in err
+    code, out, _ = registered("search", "Dataset", "--where", 'uri=">x"')
+    assert (code, out) == (0, "")
+
+
 def test_what_a_source_says_is_not_cut(registered: Any, tmp_path: Path) -> None:
     """A fault is told to its end, which is where the cure stands, however wide the table becomes."""
     (tmp_path / "wrong.toml").write_text("sources = [{type = 'no such type of source at all, really'}]")
