@@ -280,7 +280,9 @@ def test_a_file_is_served_with_a_token_made_at_the_start(tmp_path: Path) -> None
         assert "What the graph holds" in browser.get(link, timeout=10).text
     assert requests.get(link, timeout=10).status_code == 401
     assert ask(api, "POST", "/stages/project", printed, json={"name": "x"}).status_code == 201
-    assert ask(api, "GET", "/counts", f"{printed}x").status_code == 401
+    for wrong in (f"{printed}x", None):
+        answer = ask(api, "GET", "/counts", wrong)
+        assert (answer.status_code, "printed at the start" in answer.json()["detail"]) == (401, True)
     assert ask(api, "POST", "/token", None, json={"username": "root", "password": "x"}).status_code == 401
     log = process.stop(signal.SIGINT)
     assert log.count(printed) == 1

@@ -147,7 +147,7 @@ def _failure(
 ) -> str | None:
     """Return why a value does not pass, None if it does."""
     if value is None:
-        return f"{metric} is not known"
+        return f"{metric} is not known; check the name of the metric, and where it was measured"
     sign = 1 if goal == "max" else -1
     if threshold is not None and sign * (value - threshold) < 0:
         return f"{metric} is {value:g} and does not reach the threshold {threshold:g}"

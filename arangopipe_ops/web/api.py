@@ -37,10 +37,11 @@ class SignedIn(APIRoute):
         handle = super().get_route_handler()
 
         async def signed_in(request: Request) -> Response:
+            access = _access(request)
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":
-                raise Unauthorized("No token was given. Get one from POST /api/v1/token.")
-            request.state.store = _access(request).store(token.strip())
+                raise Unauthorized(f"No token was given. Send Authorization: Bearer TOKEN; {access.tokens}.")
+            request.state.store = access.store(token.strip())
             return await handle(request)
 
         return signed_in

@@ -128,8 +128,13 @@ async def _validation(request: Request, error: Exception) -> Answer:
 
 async def _http(request: Request, error: Exception) -> Answer:
     assert isinstance(error, HTTPException)
-    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
-    return problem(error.status_code, _DETAILS.get(str(error.detail)) or str(error.detail), headers)
+    detail = _DETAILS.get(str(error.detail)) or str(error.detail)
+    if error.status_code == 405:
+        allowed = _allowed(request)
+        return problem(405, f"{detail}; it takes {allowed}", {"Allow": allowed})
+    if error.status_code == 404 and request.url.path.startswith("/api/"):
+        detail = f"{detail}; /openapi.json tells what there is"
+    return problem(error.status_code, detail, error.headers)
 
 
 _DETAILS: Mapping[str, str] = {
