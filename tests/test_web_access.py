@@ -239,12 +239,16 @@ def test_a_large_body_is_read_of_whom_the_database_knows(api: str, path: str, me
 
 
 def test_headers_that_are_too_large(api: str) -> None:
-    """Of a request's headers only so much is read, whichever parser of HTTP is installed."""
-    assert requests.get(f"{api}/health", headers={"X": "a" * 10_000}, timeout=10).status_code == 200
-    try:
-        assert requests.get(f"{api}/health", headers={"X": "a" * 4_000_000}, timeout=10).status_code == 400
-    except requests.RequestException as error:
-        assert "reset" in str(error) or "Broken pipe" in str(error)
+    """Of a request's headers only so much is read, whichever parser of HTTP is installed; then the connection ends."""
+
+    def status(size: int) -> int | None:
+        try:
+            return requests.get(f"{api}/health", headers={"X": "a" * size}, timeout=10).status_code
+        except requests.ConnectionError:
+            return None
+
+    assert status(10_000) == 200
+    assert status(4_000_000) in (400, None)
 
 
 @pytest.mark.slow
