@@ -23,6 +23,7 @@ from arangopipe_ops.web import bulk
 from arangopipe_ops.web.access import Access
 from arangopipe_ops.web.problems import MAX_UNKNOWN_BYTES, Answer, problems
 from arangopipe_ops.web.shapes import REFERENCE, Shape, Texts, answer_of, body_of, given
+from arangopipe_ops.web.works import apart, turn
 
 MAX_COMPARED = 1000
 
@@ -228,6 +229,7 @@ class SearchRequest(Shape):
     kind: str | None = None
     where: dict[str, Any] = Field({})
     text: str | None = None
+    name: str | None = None
     since: str | None = None
     until: str | None = None
     archived: bool = False
@@ -236,6 +238,7 @@ class SearchRequest(Shape):
     limit: int = 100
     cursor: str | None = None
     count: bool = True
+    within: int | None = None
 
 
 @routes.post("/search", tags=["nodes"], response_model=answer_of(Page))
@@ -404,8 +407,9 @@ def questions(store: CallersStore) -> Any:
 def _question_route(name: str, question: Callable[..., Any]) -> None:
     body = body_of(question, arguments(question), Shape)
 
-    def ask(store: CallersStore, arguments: Annotated[Any, Body()]) -> Any:
-        return Answer(question(store, **given(arguments)))
+    def ask(request: Request, store: CallersStore, arguments: Annotated[Any, Body()]) -> Answer:
+        with turn(request):
+            return Answer(question(store, **given(arguments)))
 
     ask.__annotations__["arguments"] = body
     ask.__doc__ = question.__doc__
@@ -414,7 +418,7 @@ def _question_route(name: str, question: Callable[..., Any]) -> None:
         name=f"ask_{name}".replace("-", "_"),
         tags=["questions"],
         response_model=inspect.signature(question).return_annotation,
-    )(ask)
+    )(apart(ask))
 
 
 for _name, _question in QUESTIONS.items():

@@ -22,7 +22,7 @@ from arangopipe_ops.web.pages.sessions import (
     session_of,
     sessions_of,
 )
-from arangopipe_ops.web.pages.waiting import works_of
+from arangopipe_ops.web.works import works_of
 
 routes = APIRouter()
 
@@ -147,7 +147,3 @@ def _on(request: Request, next: str) -> Response:
 def _is_ours(path: str) -> bool:
     """Return whether a path leads to a page of ours; `//x` and `/\\x` lead to other sites."""
     return path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable()
-
-
-def _root(request: Request) -> str:
-    return str(request.scope.get("root_path", ""))
