@@ -532,6 +532,9 @@ def test_what_another_program_wrote(ann: Browser) -> None:
         assert "The audit knows nothing of it" in page
         assert "bare" in ann.get(f"/nodes/{collection}/bare/lineage")
     db.collection("project_models").insert({"_from": "project/bare", "_to": "models/none"})
+    db.collection("deployment").insert({"_key": "odd", "project": "bare", "status": ["live"]})
+    db.collection("models").insert({"_key": "odd", "technique": {"a": 1}})
+    db.collection("project_models").insert({"_from": "project/bare", "_to": "models/odd"})
     for path in ("/", "/search", "/search?columns=all", "/search?kind=Run", "/search.csv", "/projects/bare"):
         assert "bare" in ann.get(path), path
 

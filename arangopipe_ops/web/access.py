@@ -49,6 +49,10 @@ class ServerAccess:
         """Return the store as the token's user sees it; the first request shows whether the token is good."""
         return self._store(token)
 
+    def confirm(self, token: str) -> None:
+        """Return if the database knows the token. Raises Unauthorized."""
+        self.store(token).stage()
+
     def rights(self, token: str) -> Rights:
         """Return what the token's user may do, as the database says."""
         return rights(self.store(token).db, user_of(token) or "")
@@ -100,6 +104,10 @@ class FileAccess:
                 f"The token is not the one that was printed at the start, or chosen by ${TOKEN_VARIABLE}."
             )
         return self._store
+
+    def confirm(self, token: str) -> None:
+        """Return if it is the token. Raises Unauthorized."""
+        self.store(token)
 
     def rights(self, token: str) -> Rights:
         """Return what whoever has the token may do: everything, but for users, which a file has not."""
