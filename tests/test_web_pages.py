@@ -177,6 +177,21 @@ def test_a_session_ends_when_nobody_uses_it(ann: Browser) -> None:
     assert ann.client.get("/").status_code == 303
 
 
+def test_a_form_that_comes_after_the_session(ann: Browser) -> None:
+    """Who sends a form and is not signed in any more is told that nothing was done, and led back to the form."""
+    csrf = proof(ann.get("/admin/nodes?kind=Run"))
+    ann.app.state.sessions._open.clear()
+    came = {"Referer": "http://testserver/admin/nodes?kind=Run"}
+    answer = ann.client.post("/admin/projects", data={"csrf": csrf, "name": "tea"}, headers=came)
+    assert answer.status_code == 303
+    page = ann.get(answer.headers["location"])
+    assert "Nothing was done" in page
+    [back] = re.findall(r'name="next" value="([^"]*)"', page)
+    answer = ann.post("/sign-in", page=answer.headers["location"], token=TOKEN, next=unescape(back))
+    assert answer.headers["location"] == "/admin/nodes?kind=Run"
+    assert "tea" not in ann.get("/admin/nodes")
+
+
 def test_sessions_are_not_without_number() -> None:
     """Of more sessions than are kept the oldest ends."""
     sessions = Sessions(most=2)
