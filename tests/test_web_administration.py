@@ -3,6 +3,7 @@
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,30 @@ def test_every_link_leads_somewhere(ann: Browser) -> None:
 
 
 # nodes
+
+
+def test_a_node_is_found_and_archived_where_it_stands(ann: Browser) -> None:
+    """A node leads to its place among those of its kind; archiving leaves one in the list that one was in."""
+    id = f"project/{key_of('Project', ['wine'])}"
+    [there] = [link for link in links(ann.get(f"/nodes/{id}")) if link.startswith("/admin/nodes")]
+    page = ann.get(there)
+    assert re.findall(r'action="(/admin/nodes/\w+/[^"]+)"', page) == [f"/admin/nodes/{id}/archive"]
+    answer = ann.post(f"/admin/nodes/{id}/archive", page=there, kind="Project", name="wine", cursor="")
+    assert answer.headers["location"] == "/admin/nodes?name=wine"
+    assert f"/admin/nodes/{id}/restore" in ann.get(there)
+    assert ">Restore</a>" in ann.get(f"/nodes/{id}")
+    assert "No Model is called so" in ann.get("/admin/nodes?kind=Model&name=wine")
+
+
+def test_a_list_of_nodes_is_kept_from_page_to_page(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of a node on a further page leads back to that page."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.administration.PAGE", 1)
+    [further] = [link for link in links(ann.get("/admin/nodes")) if "cursor=" in link]
+    page = ann.get(further)
+    form = page[page.index('<form method="post" action="/admin/nodes/project/') :].partition("</form>")[0]
+    fields = {name: unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
+    path = re.findall(r'action="([^"]+)"', form)[0]
+    assert ann.client.post(path, data=fields).headers["location"] == further
 
 
 def test_a_node_is_archived_and_restored(ann: Browser) -> None:

@@ -210,7 +210,7 @@ def test_a_visit_finds_barriers(anyone: Visit) -> None:
 
 
 def test_signing_in_by_the_link_and_out(anyone: Visit, site: Site) -> None:
-    """The printed link leads to the overview; after the sign-out a page asks for the token, typed at once, and is shown."""
+    """The printed link leads to the overview; after the sign-out a page asks for the token, and is shown for it."""
     page = anyone.page
     page.goto(site.link)
     assert page.url == f"{site.address}/"
