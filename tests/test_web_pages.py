@@ -572,6 +572,22 @@ def test_the_list_of_projects(ann: Browser) -> None:
     assert "No project is called like that" in ann.get("/projects?name=x")
 
 
+def test_a_chart_that_leaves_runs_out_says_so(ann: Browser) -> None:
+    """Of the months in which a project had runs the newest twelve are drawn, and it is said of how many."""
+    store, path = ann.access.store(TOKEN), f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}"
+    assert "Runs by day<" in ann.get(path)
+    for month in range(14):
+        start = f"{2024 + month // 12}-{1 + month % 12:02}-01T00:00:00Z"
+        store.write(stages.log_run(f"of month {month}", model="forest", start=start))
+    assert "Runs by month, the newest 12 of 15<" in ann.get(path)
+
+
+def test_a_kind_without_nodes(ann: Browser) -> None:
+    """A kind of which there is nothing is not called a condition that is too narrow."""
+    assert "There is no Alert yet" in ann.get("/search?kind=Alert")
+    assert "Take a condition away" in ann.get("/search?kind=Alert&text=x")
+
+
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     """Counts, newest runs with what was measured, the best of them, and what is active."""
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}")
