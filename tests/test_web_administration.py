@@ -234,6 +234,8 @@ def test_runs_are_ranked_by_a_metric(ann: Browser) -> None:
     assert "Withdraw DevPerf" not in page
     assert told(ann, ann.post("/admin/types/ranking", off="yes", **form)) == "Runs are not ranked by f1 any more."
     assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    again = told(ann, ann.post("/admin/types/ranking", off="yes", **form))
+    assert again == "Runs are not ranked by f1, and were not before."
     assert ann.post("/admin/types/ranking", page="/admin/types", metric="a.b").status_code == 422
 
 
@@ -257,6 +259,7 @@ def test_retention_is_tried_first(ann: Browser) -> None:
     wrong = ann.get("/admin/retention?days=soon", 422)
     assert "is not a number of days" in wrong
     assert 'value="soon"' in wrong
+    assert "more than 0 and less than 1,000,000; off" in ann.get("/admin/retention?days=0", 422)
     assert ann.post("/admin/retention", **confirmed).status_code == 422
 
 

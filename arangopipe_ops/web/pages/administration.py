@@ -146,8 +146,10 @@ def add_edge_type(request: Request, store: CallersStore, session: CallersSession
 def rank(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
     """Have runs ranked by a metric, or not any more."""
     metric, off = fields.get("metric", "").strip(), "off" in fields
-    (admin.unrank if off else admin.rank)(store.db, metric)
-    notice = f"Runs are {'not ' if off else ''}ranked by {metric}{' any more' if off else ''}."
+    changed = (admin.unrank if off else admin.rank)(store.db, metric)
+    notice = f"Runs are ranked by {metric}."
+    if off:
+        notice = f"Runs are not ranked by {metric}{' any more' if changed else ', and were not before'}."
     return done(request, session, "/admin/types", notice)
 
 
