@@ -1,5 +1,6 @@
 """Serving policy: which model of a project should serve, by a rule that is data, and putting that into effect."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -45,6 +46,8 @@ class Policy:
         for name, number in (("threshold", self.threshold), ("min_improvement", self.min_improvement)):
             if isinstance(number, bool) or not isinstance(number, int | float | None):
                 raise Invalid(name, f"{number!r} is not a number")
+            if number is not None and not math.isfinite(number):
+                raise Invalid(name, f"{number!r} is not a finite number")
         if self.min_improvement is None or self.min_improvement < 0:
             raise Invalid("min_improvement", f"{self.min_improvement!r} is not a number from 0")
         object.__setattr__(self, "statuses", tuple(self.statuses))
