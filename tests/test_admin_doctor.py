@@ -291,6 +291,19 @@ def test_repairs_are_in_the_audit(db: Any, wine: Any) -> None:
     assert rows == [[wine["model"]["_id"]]]
 
 
+def test_a_repair_leaves_what_changes_meanwhile(db: Any, wine: Any) -> None:
+    """A node that somebody writes between the look and the repair is left as they wrote it."""
+    changed_by_hand(db, wine)
+
+    def at_work(collection: str, done: int, total: int) -> None:
+        if collection == "datasets":
+            db.collection("datasets").update({"_key": wine["data"]["_key"], "rows": 180})
+
+    assert repair(db, "changed-content", progress=at_work) == []
+    assert Store(db).get(wine["data"])["rows"] == 180
+    assert repair(db, "changed-content") == [wine["data"]["_id"]]
+
+
 def test_a_database_of_the_original(empty_db: Any) -> None:
     """Nodes that the original Arangopipe wrote, with keys and without digests of its own, are no faults."""
     admin.provision(empty_db)

@@ -131,6 +131,14 @@ def test_the_runners_up(store: Store, project: str, requests_of: Any) -> None:
         select_model(store, project, ACCURACY, runners_up=-1)
 
 
+def test_what_is_archived_is_no_candidate(store: Store, project: str) -> None:
+    """Neither a run that is archived nor one of a model that is."""
+    store.archive("last", "Run")
+    assert select_model(store, project, ACCURACY)["candidate"]["run_id"] == "first"  # type: ignore[index]
+    store.archive("m", "Model")
+    assert select_model(store, project, ACCURACY)["candidate"] is None
+
+
 def test_an_unknown_project_is_said(store: Store) -> None:
     """A project that is not there is NotFound, also before any is."""
     with pytest.raises(NotFound, match="Project 'nothing'"):
@@ -149,6 +157,7 @@ def test_deploying_promotes_and_says_why(store: Store, project: str) -> None:
     assert (new["status"], old["status"]) == ("active", "archived")
     kinds = {node["kind"]: node["name"] for node in store.lineage("new", kind="Deployment", depth=2)["nodes"]}
     assert (kinds["Run"], kinds["Model"], kinds["Featureset"]) == ("last", "m", "f")
+    assert store.counts()["deployment_featureset"] == 1
     event = store.history("new", "Deployment")[0]
     assert event["reason"] == f"weekly: {done['selection']['reason']}"
     assert deploy(store, project, ACCURACY, tag="again")["selection"]["decision"] == "keep"

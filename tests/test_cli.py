@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from socket_server import serving
 from test_connection import free_port, url_of
 
 from arangopipe_ops import cli
+from arangopipe_ops.admin import kept_for
 from arangopipe_ops.cli import asking, compiling, writing
 from arangopipe_ops.connection import connect
+from arangopipe_ops.errors import Unavailable
 from arangopipe_ops.model import MAX_DOCUMENT_BYTES
-from arangopipe_ops.stages import register_project
+from arangopipe_ops.stages import log_run, register_project
 from arangopipe_ops.store import Store
 
 
@@ -181,6 +184,7 @@ def test_promotion(registered: Any) -> None:
     assert out == "d2 is active, was scheduled\nd1 is archived, was active\n"
     code, _, err = registered("promote", "d1", "--over", "d1")
     assert (code, "not the expected one" in err) == (4, True)
+    assert registered("retire", "d2", "--dry-run")[1] == "d2 is archived, was active, if it were not a dry run\n"
     assert registered("retire", "d2")[1] == "d2 is archived, was active\n"
 
 
@@ -227,6 +231,7 @@ def test_doctor_finds_and_repair_cures(registered: Any, url: str) -> None:
     code, out, _ = registered("doctor")
     assert (code, "dangling-edges" in out, "run_datasets/x" in out) == (1, True, True)
     assert json.loads(registered("doctor", "--json")[1])[0]["name"] == "dangling-edges"
+    assert registered("doctor", "--no-scan")[::2] == (0, "healthy\n")
     assert registered("repair", "dangling-edges")[1] == "run_datasets/x\n"
     assert registered("doctor")[0] == 0
 
@@ -267,10 +272,12 @@ def test_ranking(registered: Any) -> None:
     assert "'a.b' is no metric" in registered("rank", "a.b")[2]
 
 
-def test_retention(registered: Any) -> None:
-    """Serving performance is kept for some days, or for ever."""
+def test_retention(registered: Any, url: str) -> None:
+    """Serving performance is kept for some days, or for ever; a dry run changes nothing."""
     assert json.loads(registered("retention", "30", "--dry-run", "--json")[1]) == {"days": 30, "over": 1}
+    assert set(kept_for(connect(url)).values()) == {None}
     assert json.loads(registered("retention", "36500", "--json")[1])["days"] == 36500
+    assert set(kept_for(connect(url)).values()) == {36500}
     assert registered("retention", "off")[1] == "serving performance is kept for ever\n"
     assert "is not a number of days" in registered("retention", "soon")[2]
 
@@ -369,6 +376,22 @@ def test_a_graph_moves_to_another_database(demonstrated: Any, tmp_path: Path) ->
     assert demonstrated("export", url=other)[1] == file.read_text()
 
 
+def test_an_export_that_breaks_off_leaves_no_file(
+    registered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its name there is a whole export or the one of before, never a part."""
+    file = tmp_path / "graph.jsonl"
+    file.write_text("the one of before\n")
+
+    def broken(store: Store) -> Iterator[str]:
+        yield "{}\n"
+        raise Unavailable("the database is away")
+
+    monkeypatch.setattr(Store, "export", broken)
+    assert registered("export", str(file), "--overwrite")[0] == 6
+    assert file.read_text() == "the one of before\n"
+
+
 def test_stages_are_imported(run: Any, tmp_path: Path) -> None:
     """JSON lines of stages are written; a wrong line is named, and what stands before it is kept."""
     run("provision")
@@ -379,6 +402,12 @@ def test_stages_are_imported(run: Any, tmp_path: Path) -> None:
     code, _, err = run("import", str(file))
     assert (code, "line 2" in err) == (1, True)
     assert run("import", "/nowhere")[0] == 1
+    file.write_text('{"stage": "dataset", "name": "data", "version": "1", "rows": 1}\n')
+    run("import", str(file))
+    file.write_text('{"stage": "dataset", "name": "data", "version": "1", "rows": 2}\n')
+    assert run("import", str(file))[0] == 4
+    assert run("import", str(file), "--on-conflict", "revise", "--reason", "counted")[1] == "1 stages, 1 revised\n"
+    assert json.loads(run("history", "data", "--kind", "Dataset", "--json")[1])[0]["reason"] == "counted"
 
 
 def test_replay_writes_what_waits(run: Any, url: str, tmp_path: Path) -> None:
@@ -391,6 +420,9 @@ def test_replay_writes_what_waits(run: Any, url: str, tmp_path: Path) -> None:
     assert run("replay", str(folder))[:2] == (0, "1 written, 0 refused, 0 torn\n")
     assert run("show", "wine", "--kind", "Project")[0] == 0
     assert "is not a folder" in run("replay", str(tmp_path / "nowhere"))[2]
+    Store(away, spool=folder).write(log_run("r", model="nowhere"))
+    code, out, _ = run("replay", str(folder))
+    assert (code, "0 written, 1 refused, 0 torn\n" in out, "nowhere" in out) == (1, True, True)
 
 
 @pytest.mark.parametrize(

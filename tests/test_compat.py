@@ -10,8 +10,9 @@ import pytest
 from conftest import dump
 from socket_server import PASSWORD, serving
 
+from arangopipe_ops import stages
 from arangopipe_ops.compat import ArangoPipe, ArangoPipeAdmin, ArangoPipeConfig, arango_pipe_connections
-from arangopipe_ops.errors import Invalid, Misconfigured, NotFound
+from arangopipe_ops.errors import Conflict, Invalid, Misconfigured, NotFound
 from arangopipe_ops.model import GRAPH
 from arangopipe_ops.store import Store
 
@@ -171,6 +172,13 @@ def test_entities_are_linked(pipe: ArangoPipe) -> None:
         pipe.link_entities("m0", ids[1])
 
 
+def test_all_entities_with_a_value_are_found(pipe: ArangoPipe) -> None:
+    """However many there are: more than one page of a search has."""
+    many = (stages.register_dataset(f"d{i}", version="1", source="sensor") for i in range(1_001))
+    pipe.store.write_many(many, resume=False)
+    assert len(pipe.find_entity("source", "sensor", "datasets") or ()) == 1_001
+
+
 def test_the_graph_is_extended(administrator: ArangoPipeAdmin, pipe: ArangoPipe) -> None:
     """Node and edge types are added, filled and removed; searches and lineage know them."""
     for name in ("experiment", "notebook"):
@@ -186,7 +194,11 @@ def test_the_graph_is_extended(administrator: ArangoPipeAdmin, pipe: ArangoPipe)
     assert pipe.insert_into_vertex_type("notebook", {"cells": 3}) == other
     assert pipe.lookup_entity("e1", "experiment")["x"] == 1
     assert [n["kind"] for n in pipe.store.lineage(one["_id"])["nodes"]] == ["experiment", "notebook"]
+    with pytest.raises(Conflict):
+        administrator.remove_edge_definition_from_arangopipe("experiment_notebook", purge=False)
     administrator.remove_edge_definition_from_arangopipe("experiment_notebook")
+    with pytest.raises(Conflict):
+        administrator.remove_vertex_from_arangopipe("notebook", purge=False)
     administrator.remove_vertex_from_arangopipe("notebook")
     assert not administrator.has_edge("experiment_notebook")
     assert not administrator.has_vertex("notebook")

@@ -81,6 +81,15 @@ def test_drift_is_told_by_the_promoted_run(store: Store) -> None:
     assert report["alerts"][0]["threshold"] == pytest.approx(0.85)
 
 
+def test_where_less_is_better_the_margin_is_added(store: Store) -> None:
+    """Drift of a metric whose least is best is more than the promoted run had, by more than the margin."""
+    deployed(store, {"metric": "accuracy", "margin": 0.05, "goal": "min"})
+    assert changes(collect(store, DAYS[:1], [told([0.94])])) == []
+    report = collect(store, DAYS[1:2], [told([None, 0.96])])
+    assert changes(report) == [("accuracy drift", "raised", start(1))]
+    assert report["alerts"][0]["threshold"] == pytest.approx(0.95)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_order_of_collections_does_not_matter(store: Store, seed: int) -> None:
     """Whatever order days are collected in, the alert ends as the newest figures have it."""

@@ -345,8 +345,11 @@ def test_a_source_knows_deployments_by_its_own_names(store: Store) -> None:
 def test_a_deployment_serves_from_its_start_to_its_end(store: Store) -> None:
     """Periods before a deployment's `start`, and after it ended, are not asked for."""
     register(store, 1, start="2026-01-05")
+    store.retire("d00000")
+    node = store.get("d00000", "Deployment")
+    store.db.collection("deployment").update({"_key": node["_key"], "ended": "2026-01-08T00:00:00.000Z"})
     collect(store, DAYS, [source()])
-    assert values(store) == expected(["d00000"], DAYS[4:])
+    assert values(store) == expected(["d00000"], DAYS[4:7])
 
 
 def test_a_deployment_deleted_meanwhile_loses_nothing_of_others(store: Store, tags: list[str]) -> None:

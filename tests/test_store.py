@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from conftest import dump
 from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect
-from arangopipe_ops.errors import Conflict, Invalid, NotFound, NotProvisioned, Unavailable
+from arangopipe_ops.errors import Conflict, Invalid, NotFound, NotProvisioned, Refused, Unavailable
 from arangopipe_ops.model import AUDIT, GRAPH, Ref, Stage, edge_key
 from arangopipe_ops.store import Store
 
@@ -312,6 +313,8 @@ def test_revise_keeps_the_old_content_in_the_audit(store: Store) -> None:
 def test_an_annotation_revises_without_a_version(store: Store) -> None:
     """A new description revises the node under every policy but keep; the other annotations stay."""
     ref = store.write(stages.register_dataset("d", rows=1, owner="me"))
+    store.write(stages.register_dataset("d", rows=1, description="new"), on_conflict="keep")
+    assert "description" not in store.get(ref)
     assert store.write(stages.register_dataset("d", rows=1, description="new"))["_id"] == ref["_id"]
     found = store.get(ref)
     assert (found["owner"], found["description"]) == ("me", "new")
@@ -350,6 +353,18 @@ def test_the_newest_registered_version_is_the_latest(store: Store) -> None:
         assert store.get("d", "Dataset")["_id"] == ref["_id"]
     store.write(stages.register_dataset("d", rows=3))
     assert store.get("d", "Dataset")["rows"] == 19
+
+
+def test_a_name_leads_to_nothing_that_is_archived(store: Store) -> None:
+    """What a write refers to by name is the newest version that is not archived; of none it is NotFound."""
+    store.write(stages.register_project("wine"))
+    versions = [store.write(stages.register_model("forest", project="wine", version=v)) for v in ("1", "2")]
+    store.archive(versions[1])
+    store.write(stages.log_run("r", model="forest"))
+    assert [node["document"]["version"] for node in store.lineage("r", kind="Run", kinds=["Model"])["nodes"]] == ["1"]
+    store.archive(versions[0])
+    with pytest.raises(NotFound, match="forest"):
+        store.write(stages.log_run("s", model="forest"))
 
 
 def test_edge_keys_are_the_same_in_python_and_aql(store: Store) -> None:
@@ -540,6 +555,19 @@ def test_a_graph_of_the_original_opens_as_it_is(empty_db: Any) -> None:
 
 
 # --- errors ----------------------------------------------------------------------------------------------
+
+
+def test_a_statement_that_meets_another_writer_is_tried_again(store: Store) -> None:
+    """What another writer is in the way of is written once that is gone; after `patience` seconds it is refused."""
+    projects = store.db.collection("project")
+    statement = 'INSERT {_key: "taken"} INTO project RETURN NEW._key'
+    projects.insert({"_key": "taken"})
+    with pytest.raises(Refused, match="unique constraint"):
+        Store(store.db, patience=0).query(statement)
+    gone = threading.Timer(0.1, projects.delete, ["taken"])
+    gone.start()
+    assert store.query(statement) == ["taken"]
+    gone.join()
 
 
 def test_a_database_that_is_not_provisioned_says_so(empty_db: Any) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from arango.response import Response
 from conftest import dump
 from test_store import write_flow
 
@@ -135,6 +136,25 @@ def test_promoting_again_after_a_lost_reply_changes_nothing(store: Store) -> Non
     two_deployments(store)
     store.promote("new", over="old")
     assert store.promote("new", over="old")["replaced"] == []
+
+
+@pytest.mark.parametrize("error", [1200, 1210])
+def test_a_promotion_that_a_server_refuses_for_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """A promotion that meets another one's statement has lost: it is a conflict at once, and is not sent again."""
+    two_deployments(store)
+    sent = []
+
+    def refuse(session: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
+        sent.append(url)
+        body = {"error": True, "code": 409, "errorNum": error, "errorMessage": "write-write conflict"}
+        return Response(method, url, {}, 409, "Conflict", store.db.conn.serialize(body))
+
+    monkeypatch.setattr(store.db.conn._http, "send_request", refuse)  # of an embedded file there is one writer
+    with pytest.raises(Conflict, match="lost against another promotion"):
+        store.promote("new", over="old")
+    assert len(sent) == 1
 
 
 def test_of_many_promotions_against_the_same_one_wins(store: Store) -> None:

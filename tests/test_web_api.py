@@ -139,6 +139,9 @@ def test_a_node_by_id_by_name_and_as_of(wine: Api) -> None:
     assert wine.told("GET", f"/nodes/{node['_id']}") == node
     assert wine.told("GET", f"/nodes/{node['_id']}", params={"as_of": node["created"]}) == node
     wine.problem("GET", f"/nodes/{node['_id']}?as_of=2020-01-01", 404)
+    wine.problem("GET", "/nodes?kind=Dataset&name=data&as_of=2020-01-01", 404)
+    wine.told("PATCH", f"/nodes/{node['_id']}", json={"owner": "ann"})
+    assert wine.told("GET", f"/nodes/{node['_id']}", params={"as_of": node["created"]}) == node
     assert wine.problem("GET", "/nodes?kind=Dataset&name=nobody", 404)["references"] == ["'nobody' in datasets"]
 
 
@@ -155,6 +158,17 @@ def test_search_page_by_page(wine: Api) -> None:
         if (cursor := page["cursor"]) is None:
             break
     assert names == ["p4", "p3", "p2", "p1", "p0"]
+
+
+def test_a_search_takes_what_the_library_takes(wine: Api) -> None:
+    """The beginning of a name, and an end to how many nodes are looked at, which the page then tells."""
+    for name in ("wine 2", "beer"):
+        wine.told("POST", "/stages/project", 201, json={"name": name})
+    page = wine.told("POST", "/search", json={"name": "win"})
+    assert sorted(node["name"] for node in page["nodes"]) == ["wine", "wine 2"]
+    page = wine.told("POST", "/search", json={"kind": "Project", "where": {"owner": "ann"}, "within": 2})
+    assert page["nodes"] == []
+    assert page["reached"].keys() == {"Project"}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +195,13 @@ def test_lineage_of_some_kinds(wine: Api) -> None:
     id = found(wine, "Run", "r1")["_id"]
     told = wine.told("GET", f"/nodes/{id}/lineage?direction=upstream&kind=Model&kind=Dataset&depth=5")
     assert sorted(node["kind"] for node in told["nodes"]) == ["Dataset", "Model"]
+    near = wine.told("GET", f"/nodes/{id}/lineage?direction=upstream&depth=1")
+    assert {node["depth"] for node in near["nodes"]} == {0, 1}
+    for i in (2, 3):
+        wine.told("POST", "/stages/run", 201, json=FLOW["run"] | {"run_id": f"r{i}"})
+    data = found(wine, "Dataset", "data")["_id"]
+    cut = wine.told("GET", f"/nodes/{data}/lineage?fan=1")["cut"]
+    assert [each["more"] for each in cut if each["edge"] == "run_datasets"] == [2]
 
 
 def test_impact_and_comparison(wine: Api) -> None:
@@ -227,6 +248,42 @@ def test_annotations_and_the_archive(wine: Api) -> None:
     wine.problem("GET", "/nodes?kind=Model&name=forest", 404)
     wine.told("POST", f"/nodes/{id}/restore")
     assert found(wine, "Model", "forest")["_id"] == id
+
+
+def test_every_change_keeps_its_reason(wine: Api) -> None:
+    """Whatever is changed, the history has the reason that was given with it, as many writes as are asked for."""
+    id = found(wine, "Model", "forest")["_id"]
+    wine.told("PATCH", f"/nodes/{id}?reason=noted", json={"owner": "ann"})
+    wine.told("POST", f"/nodes/{id}/archive?reason=hidden")
+    wine.told("POST", f"/nodes/{id}/restore?reason=shown")
+    told = wine.told("GET", f"/nodes/{id}/history?limit=3")
+    assert [event["reason"] for event in told] == ["shown", "hidden", "noted"]
+    wine.told("POST", "/promotions", json={"deployment": "d1", "reason": "better"})
+    wine.told("POST", "/retirements", json={"deployment": "d1", "reason": "worse"})
+    deployment = found(wine, "Deployment", "d1")["_id"]
+    plan = wine.told("GET", f"/nodes/{deployment}/deletion")
+    wine.told("POST", "/deletions?reason=never+used", 204, json=plan)
+    told = wine.told("GET", f"/nodes/{deployment}/history")
+    assert [event["reason"] for event in told][:3] == ["never used", "worse", "better"]
+
+
+def test_a_policy_of_conflicts_counts_everywhere(wine: Api) -> None:
+    """A node and an edge of any kind are refused, kept or revised like a stage, with the reason."""
+    node = {"name": "data", "version": "1", "rows": 1}
+    edge = {"source": "r1", "target": "data", "attributes": {"rows": 1}}
+    for path, body, other, first in (
+        ("/nodes/Dataset", node, node | {"rows": 2}, 201),
+        ("/edges/run_datasets", edge | {"target": node}, edge | {"target": node, "attributes": {"rows": 2}}, 204),
+    ):
+        again = 204 if first == 204 else 200
+        wine.told("POST", path, first, json=body)
+        wine.problem("POST", path, 409, json=other)
+        wine.told("POST", f"{path}?on_conflict=keep", again, json=other)
+        wine.told("POST", path, again, json=body)
+        wine.told("POST", f"{path}?on_conflict=revise&reason=counted", again, json=other)
+        wine.told("POST", path, again, json=other)
+    reasons = wine.store.query("FOR a IN audit FILTER a.reason == 'counted' RETURN 1")
+    assert reasons == [1, 1]
 
 
 def test_promotion_and_retirement(wine: Api) -> None:

@@ -19,6 +19,7 @@ from arangopipe_ops.integrations.source import Period
 from arangopipe_ops.serving import Row, Source, collect, periods
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
+from arangopipe_ops.web.pages.rendering import figure
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 DAYS, UNTOLD = 40, range(20, 24)
@@ -308,6 +309,18 @@ def test_a_deployment_that_ended_misses_nothing_afterwards(ann: Browser) -> None
     assert day(DAYS - 1) not in page
 
 
+def test_a_deployment_misses_nothing_before_it_began(ann: Browser) -> None:
+    """What is asked for from before the attribute `start` is missing from then on alone."""
+    path = f"{page_of(ann, 'chosen')}?since={day(-5)}"
+    first = f'<td><time datetime="{day(-5)}T'
+    assert first in ann.get(path).partition("Missing periods")[2]
+    node = {"_id": id_of(ann, "chosen", "Deployment"), "start": f"{day(0)}T00:00:00.000Z"}
+    ann.access.store(TOKEN).db.collection("deployment").update(node)
+    missing = ann.get(path).partition("Missing periods")[2]
+    assert "2 gaps since" in missing
+    assert first not in missing
+
+
 def test_many_periods_are_put_together(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """More periods than a chart has room for are drawn as their mean, least and most, of the same whole."""
     monkeypatch.setattr("arangopipe_ops.web.pages.deployments.POINTS", 5)
@@ -316,6 +329,8 @@ def test_many_periods_are_put_together(ann: Browser, monkeypatch: pytest.MonkeyP
         assert f"</svg> {name}</li>" in page
     assert ">100<" in page
     assert f">{100 + DAYS - 2}<" in page
+    told = [100 + number for number in range(DAYS - 1) if number not in UNTOLD]
+    assert figure(sum(told) / len(told)) in re.findall(r"<td[^>]*>(?:<span[^>]*>)?([\d.]+)<", page)
 
 
 # promotion
@@ -366,6 +381,16 @@ def test_a_promotion(ann: Browser) -> None:
     assert '<p class="notice" role="status">new is active; chosen is archived.' in page
     assert f"<dd>{reason}</dd>" in page
     assert "notice" not in ann.get(path)
+
+
+def test_a_promotion_where_nothing_is_active(ann: Browser) -> None:
+    """What is active elsewhere, of another project or environment, is not what a promotion replaces."""
+    ann.access.store(TOKEN).write(
+        stages.register_deployment("trial", project="wine", environment="trials", model="forest", status="scheduled")
+    )
+    page = ann.get(f"{page_of(ann, 'trial')}/promotion")
+    assert 'name="over" value=""' in page
+    assert f'name="over" value="{id_of(ann, "chosen", "Deployment")}"' in ann.get(f"{page_of(ann, 'new')}/promotion")
 
 
 def test_a_promotion_over_another_than_was_shown(ann: Browser) -> None:

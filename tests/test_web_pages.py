@@ -419,6 +419,13 @@ def test_a_search_with_each_filter(ann: Browser, query: str, found: int) -> None
         assert re.search(f'name="{name}" value="{value}"', page), name
 
 
+def test_archived_nodes_are_found_on_request(ann: Browser) -> None:
+    """A search leaves out what is archived, unless it is asked for as well."""
+    ann.access.store(TOKEN).archive("wine", "Project")
+    assert ann.get("/search?kind=Project&name=wine").count("<tr><td>") == 0
+    assert ann.get("/search?kind=Project&name=wine&archived=true").count("<tr><td>") == 1
+
+
 def test_pages_of_a_search_follow_each_other(ann: Browser) -> None:
     """The links lead through all that is found, each once, in the order asked for, with the filters kept."""
     address, seen = "/search?kind=Dataset&tag=gold&limit=2&sort=version&way=asc", []
@@ -601,6 +608,30 @@ def test_a_project_tells_what_goes_on(ann: Browser) -> None:
     assert ">r1<" in ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=f1&goal=min")
     none = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?metric=recall")
     assert "None of these runs has a figure called recall" in none
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("metric=f1", "r1"),
+        ("metric=f1&goal=min", "small"),
+        ("metric=val_loss", "small"),
+        ("metric=val_loss&goal=max", "large"),
+        ("metric=training_time", "small"),
+        ("metric=sentiment", "large"),
+    ],
+)
+def test_the_best_runs_of_a_project(ann: Browser, query: str, first: str) -> None:
+    """Most is best, or least where the metric's name says loss, error or time, or one says so."""
+    store = ann.access.store(TOKEN)
+    for name, figures in (
+        ("large", {"f1": 0.5, "val_loss": 0.9, "training_time": 9, "sentiment": 9}),
+        ("small", {"f1": 0.25, "val_loss": 0.1, "training_time": 1, "sentiment": 1}),
+    ):
+        store.write(stages.log_run(name, model="forest", metrics=figures))
+    page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?{query}")
+    best = page[page.index("Best runs") : page.index("Recent runs")]
+    assert re.findall(r'<th scope="row"><a [^>]+>([^<]+)', best)[0] == first
 
 
 def test_the_newest_runs_are_those_registered_last(ann: Browser) -> None:

@@ -240,6 +240,19 @@ def test_who_may_only_read_changes_nothing(database: Database, believed: admin.R
     assert {each for each, status in answered.items() if status >= 400} == refused
 
 
+def test_a_form_is_refused_before_the_database_is_asked(database: Database) -> None:
+    """Every form that changes something wants a right: without it, it is 403 where the database would let one too."""
+    targets = Targets.made(database)
+    root, before = Caller(database, "root", ROOT, admin.Rights(False, False, False)), dump(root_of(database))
+    forms = [(route, method) for route, method in routes() if method != "GET" and not route.path.startswith(API)]
+    answered = {route.path: root.send(route, method, targets) for route, method in forms}
+    assert {path for path, status in answered.items() if status != 403} == {
+        path for path in answered if READS.fullmatch(path)
+    }
+    assert len(answered) > 15
+    assert dump(root_of(database)) == before
+
+
 @pytest.mark.slow
 def test_the_same_requests_change_something_for_others(database: Database) -> None:
     """Whoever may everything succeeds with the very requests that are refused to who may only read."""

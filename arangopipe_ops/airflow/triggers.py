@@ -68,7 +68,7 @@ def node(
         raise errors.Invalid("reference", "is given together with a search; give one of them")
     else:
         found = [node for node in _existing(store, kind, reference) if _changed(node) >= (since or "")]
-    return dict(ref_of(store, kind, found[0])) if found else None
+    return dict(model.ref_of(store.schema.node(kind), found[0])) if found else None
 
 
 def deployment_status(store: Store, deployment: Any, status: Sequence[str], unless: Sequence[str]) -> Document | None:
@@ -78,7 +78,7 @@ def deployment_status(store: Store, deployment: Any, status: Sequence[str], unle
     """
     for found in _existing(store, "Deployment", deployment):
         if found["status"] in status:
-            return {**ref_of(store, "Deployment", found), "status": found["status"]}
+            return {**model.ref_of(store.schema.node("Deployment"), found), "status": found["status"]}
         if found["status"] in unless:
             problem = f"is {found['status']}, and not {' or '.join(status)}"
             raise errors.Conflict(found["_id"], ["status"], problem)
@@ -99,7 +99,7 @@ def serving_performance(
         value = _value(found, metric)
         if isinstance(value, int | float) and COMPARISONS[comparison](value, threshold):
             period = {name: found[name] for name in ("period_start", "period_end")}
-            return {**ref_of(store, "ServingPerf", found), "value": value, **period}
+            return {**model.ref_of(store.schema.node("ServingPerf"), found), "value": value, **period}
     return None
 
 
@@ -120,20 +120,6 @@ def ask(store: Store, condition: str, arguments: Mapping[str, Any]) -> Document 
         return CONDITIONS[condition](store, **arguments)
     except errors.NotFound:
         return None
-
-
-def ref_of(store: Store, kind: str, document: Mapping[str, Any]) -> Ref:
-    """Return the Ref of a stored document."""
-    type_ = store.schema.node(kind)
-    return Ref(
-        schema_version=model.SCHEMA_VERSION,
-        kind=type_.kind,
-        _id=document["_id"],
-        _key=document["_key"],
-        name=document[type_.name],
-        version=document.get("version") if type_.versioned else None,
-        created=False,
-    )
 
 
 def _existing(store: Store, kind: str, reference: Any) -> list[Document]:
@@ -345,7 +331,7 @@ class _Place:
         self._told |= {node["_key"]: node["created"] for node in fresh}
         self._move()
         told, self.is_new = [] if self.is_new else fresh, False
-        return [Ref(**{**ref_of(store, kind, node), "created": True}) for node in told]
+        return [model.ref_of(store.schema.node(kind), node, created=True) for node in told]
 
     def _move(self) -> None:
         newest = max(self._told.values(), default=None)

@@ -76,7 +76,7 @@ def gate(
             raise Invalid(name, f"{number!r} is not a number")
     times = period(since, until)
     binds: Document = {}
-    sought = {"gated": (node, performance)}
+    sought = {"node": (node, performance)}
     if baseline is not None:
         sought["baseline"] = (baseline, baseline_performance or performance)
     parts = {name: _value(name, *each, kind, metric, times, binds) for name, each in sought.items()}
@@ -86,7 +86,7 @@ def gate(
         values=", ".join(f"{name}: {value}" for name, (_, value) in parts.items()),
     )
     answer = ask(store, text, binds, **{name: reference for name, (reference, _) in sought.items()})
-    value, other = answer["gated"], answer.get("baseline")
+    value, other = answer["node"], answer.get("baseline")
     reason = _failure(metric, value, goal, threshold, other, baseline is not None, min_improvement)
     return Verdict(
         passed=reason is None,

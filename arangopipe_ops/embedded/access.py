@@ -380,7 +380,7 @@ def _candidate(index: Index, conditions: Sequence[Condition], sort: Sequence[tup
     bounds = [_first(conditions, rest[0], LOWER), _first(conditions, rest[0], UPPER)] if rest else []
     bounds = [] if rest and EXPANSION in rest[0] else bounds
     single = all(each.operator == "==" for each in prefix)
-    sorts = single and not index.expanded and _sorted_by(index, {each.path for each in prefix}, rest, sort)
+    sorts = single and not index.expanded and _sorted_by({each.path for each in prefix}, rest, sort)
     descending = sorts and sort[0][1].descending
     return Candidate(index, prefix, [bound for bound in bounds if bound is not None], sorts, descending)
 
@@ -394,7 +394,7 @@ def _first(conditions: Sequence[Condition], path: str, operators: Iterable[str])
     return next((each for each in conditions if each.path == path and each.operator in operators), None)
 
 
-def _sorted_by(index: Index, fixed: set[str], rest: Sequence[str], sort: Sequence[tuple[str | None, SortKey]]) -> bool:
+def _sorted_by(fixed: set[str], rest: Sequence[str], sort: Sequence[tuple[str | None, SortKey]]) -> bool:
     """Whether the index yields the rows in this order, all ascending or all descending."""
     wanted = [(path, key.descending) for path, key in sort if path not in fixed]
     paths = [path for path, _ in wanted]

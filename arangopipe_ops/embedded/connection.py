@@ -79,7 +79,6 @@ class Connection:
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.sqlite = _open(path, busy_seconds)
         self.lock = threading.Lock()
-        self.process = os.getpid()
 
 
 class ConnectionPool:

@@ -18,7 +18,7 @@ from arangopipe_ops.connection import URL_VARIABLE, connect
 from arangopipe_ops.kfp import artifacts, finalizing
 from arangopipe_ops.kfp.artifacts import Artifact, is_artifact
 from arangopipe_ops.kfp.execution import GIVEN, Execution
-from arangopipe_ops.model import SCHEMA_VERSION, Document, Ref
+from arangopipe_ops.model import SCHEMA, Document, ref_of
 from arangopipe_ops.store import Run, Store
 
 USER_VARIABLE, PASSWORD_VARIABLE = "ARANGOPIPE_USER", "ARANGOPIPE_PASSWORD"
@@ -102,7 +102,7 @@ def promote(given: Mapping[str, Any]) -> Promoted:
         node = change["nodes"][0]
         others = [old["_id"] for old in change["replaced"] if old["_id"] != node["_id"]]
         answer = Promoted(node["_id"], next(iter(others), ""))
-        artifacts.leave_receipt(given["receipt"], _deployment_ref(node), replaced=answer.replaced)
+        artifacts.leave_receipt(given["receipt"], ref_of(SCHEMA.node("Deployment"), node), replaced=answer.replaced)
     return answer
 
 
@@ -328,15 +328,3 @@ def _run_arguments(store: Store, arguments: Document, given: Mapping[str, Any]) 
 
 Adapt = Callable[[Store, Document, Mapping[str, Any]], Document]
 _ADAPT: Mapping[str, Adapt] = {"run": _run_arguments}
-
-
-def _deployment_ref(node: Mapping[str, Any]) -> Ref:
-    return Ref(
-        schema_version=SCHEMA_VERSION,
-        kind="Deployment",
-        _id=node["_id"],
-        _key=node["_key"],
-        name=node["tag"],
-        version=None,
-        created=False,
-    )

@@ -4,7 +4,7 @@ Nothing here does I/O.
 """
 
 from arangopipe_ops.model.lineage import Cut, Lineage, LineageEdge, LineageNode
-from arangopipe_ops.model.references import Ref, Reference, Target, edge_key, key_of, sure_key, target
+from arangopipe_ops.model.references import Ref, Reference, Target, edge_key, key_of, ref_of, sure_key, target
 from arangopipe_ops.model.stage import MAX_DOCUMENT_BYTES, Edge, Node, Stage
 from arangopipe_ops.model.types import (
     ANNOTATIONS,
@@ -54,6 +54,7 @@ __all__ = [
     "extension",
     "key_of",
     "moment",
+    "ref_of",
     "sure_key",
     "target",
 ]

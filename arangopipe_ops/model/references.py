@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from arangopipe_ops.errors import Invalid
-from arangopipe_ops.model.types import SCHEMA, NodeType, Schema
+from arangopipe_ops.model.types import SCHEMA, SCHEMA_VERSION, NodeType, Schema
 from arangopipe_ops.model.values import canonical, digest, storable
 
 _KEY = re.compile(r"[A-Za-z0-9_\-:.@()+,=;$!*'%]{1,254}")
@@ -27,6 +27,19 @@ class Ref(TypedDict):
     name: str
     version: str | None
     created: bool
+
+
+def ref_of(type_: NodeType, document: Mapping[str, Any], created: bool = False) -> Ref:
+    """Return the reference to a stored node of a type."""
+    return Ref(
+        schema_version=SCHEMA_VERSION,
+        kind=type_.kind,
+        _id=document["_id"],
+        _key=document["_key"],
+        name=document[type_.name],
+        version=document.get("version") if type_.versioned else None,
+        created=created,
+    )
 
 
 @dataclass(frozen=True, slots=True)

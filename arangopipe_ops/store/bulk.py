@@ -175,10 +175,10 @@ class Batch:
         return any((name, end) in self._loose for end in (*_sure(edge), None))
 
     def _resolved(self, edge: Edge) -> Edge:
-        source, sink = (self._here(end, edge) for end in (edge.source, edge.target))
+        source, sink = (self._here(end) for end in (edge.source, edge.target))
         return edge if source is edge.source and sink is edge.target else replace(edge, source=source, target=sink)
 
-    def _here(self, end: Node | Target, edge: Edge) -> Node | Target:
+    def _here(self, end: Node | Target) -> Node | Target:
         """Return the node of this batch that an end leads to, if it surely does."""
         if isinstance(end, Node):
             return end

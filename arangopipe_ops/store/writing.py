@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from arangopipe_ops import model
 from arangopipe_ops.errors import Conflict, Invalid, NotFound
 from arangopipe_ops.model import (
     ANNOTATIONS,
     OWN,
-    SCHEMA_VERSION,
     Document,
     Edge,
     Node,
@@ -286,12 +286,4 @@ def _differences(old: Document, new: Document) -> list[str]:
 
 def ref_of(node: Node, created: bool) -> Ref:
     """Return the reference to a node that is stored now."""
-    return Ref(
-        schema_version=SCHEMA_VERSION,
-        kind=node.type.kind,
-        _id=node.id,
-        _key=node.key,
-        name=node.content[node.type.name],
-        version=node.content.get("version") if node.type.versioned else None,
-        created=created,
-    )
+    return model.ref_of(node.type, {"_id": node.id, "_key": node.key, **node.content}, created)

@@ -227,6 +227,7 @@ class SearchRequest(Shape):
     kind: str | None = None
     where: dict[str, Any] = {}
     text: str | None = None
+    name: str | None = None
     since: str | None = None
     until: str | None = None
     archived: bool = False
@@ -235,6 +236,7 @@ class SearchRequest(Shape):
     limit: int = 100
     cursor: str | None = None
     count: bool = True
+    within: int | None = None
 
 
 @routes.post("/search", tags=["nodes"], response_model=answer_of(Page))

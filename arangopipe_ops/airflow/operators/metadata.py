@@ -106,16 +106,7 @@ def ref_of(document: "Document", store: "Store") -> "Ref":
     """Return the Ref of a stored document."""
     from arangopipe_ops import model  # what tasks need is not loaded by whoever parses a DAG
 
-    node = store.schema.node(document["_id"].partition("/")[0])
-    return model.Ref(
-        schema_version=model.SCHEMA_VERSION,
-        kind=node.kind,
-        _id=document["_id"],
-        _key=document["_key"],
-        name=document[node.name],
-        version=document.get("version") if node.versioned else None,
-        created=False,
-    )
+    return model.ref_of(store.schema.node(document["_id"].partition("/")[0]), document)
 
 
 def at_hand(value: Any) -> Any:

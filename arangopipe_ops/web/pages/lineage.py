@@ -60,7 +60,7 @@ def lineage(request: Request, store: CallersStore, collection: str, key: str, as
         "asked": asked,
         "start": found["nodes"][0],
         "rows": _rows(found["nodes"][:LISTED], store.schema),
-        "cut": _cuts(found, store.schema),
+        "cut": _cuts(found),
         "count": len(found["nodes"]),
         "drawn": picture,
         "problem": problem,
@@ -116,7 +116,7 @@ def impact(request: Request, store: CallersStore, collection: str, key: str) -> 
         "active": rows_of(found["active"], store.schema),
         "complete": found["complete"],
         "kinds": {kind: _rows(kinds[kind], store.schema) for kind in sorted(kinds, key=lambda kind: len(kinds[kind]))},
-        "cut": _cuts(lineage, store.schema),
+        "cut": _cuts(lineage),
     }
     return render(request, "impact.html", facts)
 
@@ -162,7 +162,7 @@ def _rows(nodes: list[LineageNode], schema: Schema) -> list[dict[str, object]]:
     return [{**row, "depth": node["depth"]} for row, node in zip(rows, nodes, strict=True)]
 
 
-def _cuts(lineage: Lineage, schema: Schema) -> list[dict[str, object]]:
+def _cuts(lineage: Lineage) -> list[dict[str, object]]:
     """Return what is cut of a lineage: how much of which fan, and where all of it is listed."""
     names = {node["_id"]: node["name"] for node in lineage["nodes"]}
     return [

@@ -25,7 +25,7 @@ from arangopipe_ops.web.pages.rendering import address_of, instant, render, time
 from arangopipe_ops.web.pages.sessions import CallersStore
 
 RUNS, RECENT, BEST, MODELS, SPANS = 200, 20, 5, 5, 12
-_LESS_IS_BETTER = re.compile("loss|error|rmse|mae|mse|logloss|perplexity|seconds|latency", re.IGNORECASE)
+_LESS_IS_BETTER = re.compile(r"loss|error|mae|mse|perplexity|latency|seconds|\btime|_time", re.IGNORECASE)
 
 routes = APIRouter()
 

@@ -152,7 +152,3 @@ def _on(request: Request, next: str) -> Response:
 def _is_ours(path: str) -> bool:
     """Return whether a path leads to a page of ours; `//x` and `/\\x` lead to other sites."""
     return path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable()
-
-
-def _root(request: Request) -> str:
-    return str(request.scope.get("root_path", ""))
