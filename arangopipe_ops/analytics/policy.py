@@ -46,7 +46,7 @@ class Policy:
         for name, number in (("threshold", self.threshold), ("min_improvement", self.min_improvement)):
             if isinstance(number, bool) or not isinstance(number, int | float | None):
                 raise Invalid(name, f"{number!r} is not a number")
-            if number is not None and not math.isfinite(number):
+            if number is not None and not abs(number) < math.inf:
                 raise Invalid(name, f"{number!r} is not a finite number")
         if self.min_improvement is None or self.min_improvement < 0:
             raise Invalid("min_improvement", f"{self.min_improvement!r} is not a number from 0")
