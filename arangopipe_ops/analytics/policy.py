@@ -1,6 +1,5 @@
 """Serving policy: which model of a project should serve, by a rule that is data, and putting that into effect."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -8,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from arangopipe_ops import model
 from arangopipe_ops.analytics.candidates import candidates, source_of
 from arangopipe_ops.analytics.performance import whole
-from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, named, order_of, value_of
+from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, finite, named, order_of, value_of
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.stages import register_deployment, slot_of
@@ -43,11 +42,7 @@ class Policy:
         statuses: Any = self.statuses
         if isinstance(statuses, str):
             raise Invalid("statuses", f"{self.statuses!r} is not a list; give the statuses as one")
-        for name, number in (("threshold", self.threshold), ("min_improvement", self.min_improvement)):
-            if isinstance(number, bool) or not isinstance(number, int | float | None):
-                raise Invalid(name, f"{number!r} is not a number")
-            if number is not None and not abs(number) < math.inf:
-                raise Invalid(name, f"{number!r} is not a finite number")
+        finite(threshold=self.threshold, min_improvement=self.min_improvement)
         if self.min_improvement is None or self.min_improvement < 0:
             raise Invalid("min_improvement", f"{self.min_improvement!r} is not a number from 0")
         object.__setattr__(self, "statuses", tuple(self.statuses))
