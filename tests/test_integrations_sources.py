@@ -218,7 +218,7 @@ def test_times_without_a_zone_are_utc_wherever_they_are_read(abroad: None) -> No
 
 def test_a_source_leaves_the_data_base_as_it_was(database: str) -> None:
     """What a query changes is rolled back."""
-    with pytest.raises(Exception, match="data base"):
+    with pytest.raises(ArangopipeError, match="data base"):
         list(sql.read(DAYS, NAMES, url=database, query="DELETE FROM predictions"))
     with sqlalchemy.create_engine(database).connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM predictions")).scalar() == len(made())
