@@ -33,8 +33,7 @@ from arangopipe_ops.analytics import techniques
 from arangopipe_ops.model import AUDIT, Node, Stage, digest, edge_key, moment
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app
-from arangopipe_ops.web.pages.waiting import TURNS_OF_A_FILE
-from arangopipe_ops.web.pages.works import Works
+from arangopipe_ops.web.works import TURNS_OF_A_FILE, Works
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from conftest import Requests

@@ -134,6 +134,34 @@ def test_what_is_too_much_or_not_looked_up_is_read_ahead_once(path: Path) -> Non
     assert statements(path, seldom) < 12
 
 
+def test_loops_in_loops_do_not_read_ahead_more_and_more(tmp_path: Path) -> None:
+    """Where each level has a LIMIT, the levels below a row read ahead no more than some times what they need."""
+    path, vertices, fan = tmp_path / "deep.db", 1500, 7
+    links = client(path).db("_system").create_collection("links", edge=True)
+    ends = [(n, (n * fan + at) % vertices) for n in range(vertices) for at in range(fan)]
+    links.insert_many({"_from": f"v/{start}", "_to": f"v/{end}"} for start, end in ends)
+    found = "null"
+    for level in range(8, 0, -1):
+        start = f"x{level - 1}._to" if level > 1 else "start"
+        found = f"FIRST(FOR x{level} IN links FILTER x{level}._from == {start} LIMIT 1 RETURN [x{level}._to, {found}])"
+    rows = f"FOR n IN 1..300 LET start = CONCAT('v/', n) LET found = {found}"
+    ahead, plain = steps(path, f"{rows} RETURN found"), steps(path, f"{rows} LIMIT 99999 RETURN found")
+    assert ahead < 5 * plain
+
+
+def steps(path: Path, text: str) -> int:
+    """How many thousand steps SQLite takes for a statement of AQL."""
+    taken = list[int]()
+    with open_database(path).storage.pool.use() as connection:
+        connection.set_progress_handler(lambda: taken.append(1), 1000)
+    try:
+        list(client(path).db("_system").aql.execute(text))
+    finally:
+        with open_database(path).storage.pool.use() as connection:
+            connection.set_progress_handler(None, 0)
+    return len(taken)
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257, 600])
 def test_an_index_is_looked_into_for_a_list(db: Any, size: int) -> None:
     """IN finds what each of its values finds, in their order and each once, among them doubled ones and nulls."""

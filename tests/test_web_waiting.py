@@ -14,6 +14,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import requests
 import uvicorn
 from browser import PICTURE, SIZES, TOKEN, Visit, browser, needs_chromium
 from fastapi import FastAPI
@@ -27,7 +28,7 @@ from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app, listen
 from arangopipe_ops.web.pages.sessions import COOKIE
-from arangopipe_ops.web.pages.works import Works
+from arangopipe_ops.web.works import Works
 
 __all__ = ["browser"]
 
@@ -84,6 +85,18 @@ def entered(app: FastAPI, accept: str = "text/html,*/*;q=0.8") -> Iterator[TestC
     with TestClient(app, follow_redirects=False, headers={"Accept": accept}) as client:
         sign_in(client)
         yield client
+
+
+@contextmanager
+def served(app: FastAPI, **options: Any) -> Iterator[tuple[uvicorn.Server, str]]:
+    """A service behind a socket, and its address."""
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, **options))
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
 
 
 def sign_in(client: TestClient) -> None:
@@ -379,7 +392,7 @@ def test_earlier_answers_have_their_bounds(app: FastAPI, slow: HeldStore, monkey
         slow.let.set()
         for address in addresses:
             fetched(client, address)
-        monkeypatch.setattr("arangopipe_ops.web.pages.works.EARLIER_SECONDS", 0.0)
+        monkeypatch.setattr("arangopipe_ops.web.works.EARLIER_SECONDS", 0.0)
         slow.let.clear()
         assert client.get(addresses[2]).status_code == 202
         slow.let.set()
@@ -411,22 +424,56 @@ def test_an_error_is_no_earlier_answer(app: FastAPI, slow: HeldStore) -> None:
         assert client.get(address).status_code == 202
 
 
-@pytest.mark.parametrize("address", [ASKED, ASKED.replace("?", ".csv?")])
-def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldAccess, address: str) -> None:
-    """However many scripts wait for answers, or people for files, the pages are there."""
+QUESTION = "/api/v1/questions/best-run"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def asked_again(client: Any, place: str, number: int) -> Any:
+    """Ask a question at a page, for a file or by the API; each number is another question."""
+    if place.endswith(QUESTION):
+        return client.post(place, json={"metric": "f1", "limit": number}, headers=BEARER)
+    return client.get(f"{place}&limit={number}", headers={"Accept": "*/*"})
+
+
+@pytest.mark.parametrize("place", [ASKED, ASKED.replace("?", ".csv?"), QUESTION])
+def test_scripts_and_files_that_wait_hold_up_no_page(app: FastAPI, access: HeldAccess, place: str) -> None:
+    """However many scripts wait for answers, or people for files, the pages and the API are there."""
     with entered(app, accept="*/*") as client:
-        waiting = [Thread(target=client.get, args=(f"{address}&limit={number + 1}",)) for number in range(50)]
-        page = Thread(target=client.get, args=("/search",))
+        waiting = [Thread(target=asked_again, args=(client, place, number + 1)) for number in range(50)]
+        others = [
+            Thread(target=client.get, args=("/search",)),
+            Thread(target=client.get, args=("/api/v1/counts",), kwargs={"headers": BEARER}),
+        ]
         for thread in waiting:
             thread.start()
         until(lambda: access.held.asked == 16)
-        page.start()
-        page.join(10)
-        there = not page.is_alive()
+        for thread in others:
+            thread.start()
+            thread.join(10)
+        there = not any(thread.is_alive() for thread in others)
+        assert access.held.asked == 16
         access.held.let.set()
-        for thread in (*waiting, page):
+        for thread in (*waiting, *others):
             thread.join()
         assert there
+
+
+@pytest.mark.parametrize("place", [ASKED, ASKED.replace("?", ".csv?"), QUESTION])
+def test_who_waits_when_the_service_stops_is_told(
+    app: FastAPI, access: HeldAccess, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not made by the end of the grace is 503, and no fault in the log."""
+    with served(app, timeout_graceful_shutdown=0) as (server, address), requests.Session() as script:
+        script.get(f"{address}/sign-in?ticket={access.ticket}")
+        answers: list[requests.Response] = []
+        thread = Thread(target=lambda: answers.append(asked_again(script, address + place, 1)))
+        thread.start()
+        until(lambda: access.held.asked == 1)
+        server.should_exit = True
+        thread.join(10)
+        assert [answer.status_code for answer in answers] == [503]
+        assert "the service stops" in answers[0].text
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_questions_that_wait_for_their_turn_hold_up_no_lineage(access: HeldAccess) -> None:
@@ -442,7 +489,7 @@ def test_questions_that_wait_for_their_turn_hold_up_no_lineage(access: HeldAcces
 
 ENDING = """
 import asyncio, threading
-from arangopipe_ops.web.pages.works import Progress, Works
+from arangopipe_ops.web.works import Progress, Works
 
 async def main():
     Works().begin(threading.Event().wait, Progress())
@@ -598,13 +645,8 @@ def test_an_answer_survives_a_form_that_only_looks(app: FastAPI, access: HeldAcc
 @pytest.fixture
 def address(app: FastAPI) -> Iterator[str]:
     """The pages behind a socket."""
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with served(app) as (_, address):
+        yield address
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ ROWS = 256
 FEW = 8
 """So many documents for each value are worth being read ahead: to look up more costs little for each of them."""
 SPARE = 64
+MOST = 8192
+"""So many are read at once at most, or loops in loops would read ahead eight times as much at each level."""
 
 Puts: TypeAlias = Callable[[], Iterable[None]]
 """Puts one row after the other into the frame."""
@@ -76,7 +78,8 @@ class LoopLookup:
         if not values:
             return
         found: dict[str, list[Document]] = {value: [] for value in values}
-        most = FEW * len(values) + SPARE
+        most = min(FEW * len(values) + SPARE, MOST)
+        context.check_deadline()
         for value, document in islice(self.access.of_each(values, context, self.loop.body), most):
             found[value].append(document)
         if sum(map(len, found.values())) == most:

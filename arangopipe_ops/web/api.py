@@ -23,6 +23,7 @@ from arangopipe_ops.web import bulk
 from arangopipe_ops.web.access import Access
 from arangopipe_ops.web.problems import Answer, problems
 from arangopipe_ops.web.shapes import REFERENCE, answer_of, body_of, given
+from arangopipe_ops.web.works import apart, turn
 
 MAX_COMPARED = 1000
 
@@ -405,8 +406,9 @@ def questions(store: CallersStore) -> Any:
 def _question_route(name: str, question: Callable[..., Any]) -> None:
     body = body_of(question, arguments(question), "forbid")
 
-    def ask(store: CallersStore, arguments: Annotated[Any, Body()]) -> Any:
-        return Answer(question(store, **given(arguments)))
+    def ask(request: Request, store: CallersStore, arguments: Annotated[Any, Body()]) -> Answer:
+        with turn(request):
+            return Answer(question(store, **given(arguments)))
 
     ask.__annotations__["arguments"] = body
     ask.__doc__ = question.__doc__
@@ -415,7 +417,7 @@ def _question_route(name: str, question: Callable[..., Any]) -> None:
         name=f"ask_{name}".replace("-", "_"),
         tags=["questions"],
         response_model=inspect.signature(question).return_annotation,
-    )(ask)
+    )(apart(ask))
 
 
 for _name, _question in QUESTIONS.items():

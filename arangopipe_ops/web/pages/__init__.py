@@ -23,8 +23,8 @@ from arangopipe_ops.web.pages import (
     users,
 )
 from arangopipe_ops.web.pages.sessions import Callers, Sessions, proven, signed_in
-from arangopipe_ops.web.pages.waiting import TURNS_OF_A_FILE, made_anew
-from arangopipe_ops.web.pages.works import Works
+from arangopipe_ops.web.pages.waiting import made_anew
+from arangopipe_ops.web.works import TURNS_OF_A_FILE, Works
 
 TOPICS = (
     overview,

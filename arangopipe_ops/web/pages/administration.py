@@ -26,8 +26,8 @@ from arangopipe_ops.web.pages.sessions import (
     needs,
     sure,
 )
-from arangopipe_ops.web.pages.waiting import begun, patient, progress_of, turn, unfinished, waited, works_of
-from arangopipe_ops.web.pages.works import Work
+from arangopipe_ops.web.pages.waiting import patient, unfinished, waited
+from arangopipe_ops.web.works import Work, begun, progress_of, turn, works_of
 
 PAGE = 50
 

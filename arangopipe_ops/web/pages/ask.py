@@ -24,7 +24,8 @@ from arangopipe_ops.web.pages.exports import csv_file, json_file
 from arangopipe_ops.web.pages.pictures import drawn, facts, figures, tables
 from arangopipe_ops.web.pages.rendering import coded, node_path, render
 from arangopipe_ops.web.pages.sessions import CallersStore
-from arangopipe_ops.web.pages.waiting import apart, patient, turn
+from arangopipe_ops.web.pages.waiting import patient
+from arangopipe_ops.web.works import apart, turn
 
 DRAWN: Mapping[str, tuple[str, ...]] = {
     "attribute-gain": ("wins", "losses", "ties"),

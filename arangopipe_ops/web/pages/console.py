@@ -31,6 +31,7 @@ from arangopipe_ops.web.pages.sessions import (
     needs,
 )
 from arangopipe_ops.web.problems import status_of
+from arangopipe_ops.web.works import apart
 
 SHOWN, KEPT, COLUMNS = 100, 10_000, 50
 SECONDS, MEMORY = 20.0, 512 * 1024 * 1024
@@ -115,7 +116,8 @@ def console(console: AtConsole, text: str = "", binds: str = "", saved: str = ""
 
 
 @routes.post("/query")
-def ask(console: AtConsole, fields: Form) -> Response:
+@apart
+def ask(request: Request, console: AtConsole, fields: Form) -> Response:
     """Run a statement that only reads, or explain any."""
     return _answered(console, fields, writes=False)
 

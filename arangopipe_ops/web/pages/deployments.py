@@ -18,7 +18,8 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.web.pages.charts import lines
 from arangopipe_ops.web.pages.rendering import address_of, done, figure, instant, name_of, render
 from arangopipe_ops.web.pages.sessions import CallersRights, CallersSession, CallersStore, Form, needs, sure
-from arangopipe_ops.web.pages.waiting import patient, turn
+from arangopipe_ops.web.pages.waiting import patient
+from arangopipe_ops.web.works import turn
 
 STATUSES = ("active", "scheduled", "archived")
 PROJECTS, PERIODS, POINTS, CHARTS, CANDIDATES, HOLES = 100, 200, 100, 3, 10, 50

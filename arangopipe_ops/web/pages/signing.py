@@ -22,7 +22,7 @@ from arangopipe_ops.web.pages.sessions import (
     session_of,
     sessions_of,
 )
-from arangopipe_ops.web.pages.waiting import works_of
+from arangopipe_ops.web.works import works_of
 
 routes = APIRouter()
 

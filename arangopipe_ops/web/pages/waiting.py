@@ -1,10 +1,8 @@
 """Answers that take their time: within a moment a page says so, and it shows them once they are there."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial, wraps
-from threading import Semaphore
 from typing import Any
 
 from fastapi import Request
@@ -14,18 +12,9 @@ from arangopipe_ops.model import moment
 from arangopipe_ops.web.access import STATEMENT_SECONDS
 from arangopipe_ops.web.pages.rendering import HEADERS, render
 from arangopipe_ops.web.pages.sessions import may_change, session_of
-from arangopipe_ops.web.pages.works import Earlier, Progress, Work, Works
-
-TURNS_OF_A_FILE = 2
-"""So many questions are asked at once of a file: its database works in this process, and other pages need it too."""
+from arangopipe_ops.web.works import Earlier, Work, made, progress_of, works_of
 
 _CONTENT = b'<main id="content" tabindex="-1">\n'
-
-
-def works_of(request: Request) -> Works:
-    """Return the answers that are being made."""
-    works: Works = request.app.state.works
-    return works
 
 
 def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
@@ -41,7 +30,7 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
         make = partial(page, request=request, **given)
         session, works = session_of(request), works_of(request)
         if session is None or not _is_browser(request):
-            return _shown(request, await _made(request, make))
+            return _shown(request, await made(request, make))
         key = session.id, f"{request.url.path}?{request.url.query}"
         if _looks(request):
             going_on = works.find(key)
@@ -53,28 +42,6 @@ def patient(page: Callable[..., Response]) -> Callable[..., Awaitable[Response]]
         return _shown(request, earlier.page, earlier) if earlier else _being_made(request, found)
 
     return answered
-
-
-def apart(file: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
-    """Have a file that may take long made in a thread of its own, so that those who wait for it hold up no page."""
-
-    @wraps(file)
-    async def answered(request: Request, **given: Any) -> Response:
-        return await _made(request, partial(file, request=request, **given))
-
-    return answered
-
-
-async def _made(request: Request, make: Callable[[], Response]) -> Response:
-    work = begun(request, make)
-    await work.done(None)
-    answer: Response = work.result()
-    return answer
-
-
-def begun(request: Request, make: Callable[[], Any]) -> Work:
-    """Have something made that a page shows later."""
-    return works_of(request).begin(make, progress_of(request))
 
 
 async def waited(request: Request, work: Work) -> bool:
@@ -98,28 +65,6 @@ def _is_browser(request: Request) -> bool:
 def _looks(request: Request) -> bool:
     """Whether a page that has been shown asks how far it is."""
     return request.headers.get("prefer") == "wait"
-
-
-def progress_of(request: Request) -> Progress:
-    """Return where a page that may take long says how far it is."""
-    if not hasattr(request.state, "progress"):
-        request.state.progress = Progress()
-    progress: Progress = request.state.progress
-    return progress
-
-
-@contextmanager
-def turn(request: Request, turns: Semaphore | None = None) -> Iterator[None]:
-    """Look at much of the graph inside, when it is the turn of the request; `turns` are others than the usual ones."""
-    turns, progress = turns or works_of(request).turns, progress_of(request)
-    progress.said = "" if turns.acquire(blocking=False) else "It waits for its turn."
-    if progress.said:
-        turns.acquire()
-        progress.said = ""
-    try:
-        yield
-    finally:
-        turns.release()
 
 
 def _there() -> Response:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial, wraps
 from threading import Semaphore, Thread
 from typing import Any
 
 from anyio import CapacityLimiter
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from starlette.responses import HTMLResponse, Response
 
 from arangopipe_ops.errors import ArangopipeError
@@ -23,8 +25,13 @@ MOST_BYTES = 64 * 2**20
 MOST_AT_ONCE = 16
 """So many answers look at much of the graph at once."""
 
+TURNS_OF_A_FILE = 2
+"""So many questions are asked at once of a file: its database works in this process, and other pages need it too."""
+
 MOST_THREADS = 64
 """So many are made at once or wait for their turn. More have no thread yet, however little they look at."""
+
+STOPS = "the service stops; ask again when it is back"
 
 TOLD = (ArangopipeError, HTTPException)
 """What is told in the place of an answer; any other exception is a fault."""
@@ -50,9 +57,12 @@ class Work:
     since: float = field(default_factory=time.monotonic)
 
     async def done(self, seconds: float | None) -> bool:
-        """Return whether it is made, within some seconds; None waits for it."""
+        """Return whether it is made, within some seconds; None waits for it. Raises if the service stops meanwhile."""
         if not self.answer.done():
-            await asyncio.wait({self.answer}, timeout=seconds)
+            try:
+                await asyncio.wait({self.answer}, timeout=seconds)
+            except asyncio.CancelledError:
+                raise HTTPException(503, STOPS) from None
         return self.answer.done()
 
     def result(self) -> Any:
@@ -174,3 +184,60 @@ def _apart(make: Callable[[], Any]) -> asyncio.Future[Any]:
 
     Thread(target=run, daemon=True).start()
     return asyncio.wrap_future(made)
+
+
+# --- of a request
+
+
+def works_of(request: Request) -> Works:
+    """Return the answers that are being made."""
+    works: Works = request.app.state.works
+    return works
+
+
+def progress_of(request: Request) -> Progress:
+    """Return where a page that may take long says how far it is."""
+    if not hasattr(request.state, "progress"):
+        request.state.progress = Progress()
+    progress: Progress = request.state.progress
+    return progress
+
+
+@contextmanager
+def turn(request: Request, turns: Semaphore | None = None) -> Iterator[None]:
+    """Look at much of the graph inside, when it is the turn of the request; `turns` are others than the usual ones."""
+    turns, progress = turns or works_of(request).turns, progress_of(request)
+    progress.said = "" if turns.acquire(blocking=False) else "It waits for its turn."
+    if progress.said:
+        turns.acquire()
+        progress.said = ""
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def apart(answer: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    """Have what may take long made in a thread of its own, so that those who wait for it hold up no other answer.
+
+    Nor does it hold up the end of the process, which the threads of the framework would.
+    """
+
+    @wraps(answer)
+    async def answered(request: Request, **given: Any) -> Response:
+        return await made(request, partial(answer, request=request, **given))
+
+    return answered
+
+
+def begun(request: Request, make: Callable[[], Any]) -> Work:
+    """Have something made that a page shows later."""
+    return works_of(request).begin(make, progress_of(request))
+
+
+async def made(request: Request, make: Callable[[], Response]) -> Response:
+    """Return what is made in a thread of its own, when it is there."""
+    work = begun(request, make)
+    await work.done(None)
+    answer: Response = work.result()
+    return answer
