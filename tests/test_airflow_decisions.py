@@ -200,6 +200,29 @@ def test_a_mapped_gate_decides_for_each(wine: Any) -> None:
     assert (found["judged.after[0]"], found["judged.after[1]"]) == ("skipped", "success")
 
 
+def test_a_mapped_gate_branches_around_what_joins(wine: Any) -> None:
+    """What comes directly after a mapped gate and after the task it follows as well is not skipped."""
+    from airflow.sdk import task_group
+
+    with dag() as built:
+
+        @task_group
+        def judged(name: str) -> None:
+            ways = {"passed": "judged.good", "failed": "judged.bad"}
+            gate = ops.MetricGateOperator(
+                task_id="gate", node=name, kind="Run", metric="accuracy", threshold=0.85, on_failure="branch", **ways
+            )
+            join = empty("join")
+            join.trigger_rule = "none_failed_min_one_success"
+            gate >> [empty("good"), empty("bad"), join]
+            [built.get_task("judged.good"), built.get_task("judged.bad")] >> join
+
+        judged.expand(name=["low", "high"])
+    found = states(run(built))
+    assert [found[f"judged.{name}[0]"] for name in ("good", "bad", "join")] == ["skipped", "success", "success"]
+    assert [found[f"judged.{name}[1]"] for name in ("good", "bad", "join")] == ["success", "skipped", "success"]
+
+
 @pytest.mark.parametrize("how", [{"on_failure": "skip"}, {"on_failure": "branch", "passed": "judged.after"}])
 def test_a_gate_that_could_skip_nothing_is_found_when_the_dag_is_parsed(how: dict[str, Any]) -> None:
     """In a group that is mapped over what a task returns, what did not pass would be deployed."""
