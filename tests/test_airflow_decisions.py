@@ -83,13 +83,16 @@ def test_a_selection_is_told_and_carried_out(wine: Any, policy: Any) -> None:
     wine.retire("now")
     with dag() as built:
         told = ops.SelectModelOperator(task_id="told", project="wine", policy=policy)
-        done = ops.SelectModelOperator(task_id="done", project="wine", policy=policy, deploy="wine {{ run_id }}")
+        done = ops.SelectModelOperator(
+            task_id="done", project="wine", policy=policy, deploy="wine {{ run_id }}", reason="due"
+        )
         told >> done
     answers = again(built, wine.db)
     assert (answers["told"]["decision"], answers["told"]["candidate"]["run_id"]) == ("promote", "high")
     assert answers["told"]["policy"] == Policy("accuracy").to_json()
     assert set(answers["done"]["deployment"]) == REF
     assert wine.get(answers["done"]["deployment"])["status"] == "active"
+    assert wine.history(answers["done"]["deployment"])[0]["reason"] == f"due: {answers['done']['reason']}"
 
 
 @pytest.mark.parametrize("policy", [{"metrics": "accuracy"}, {"metric": "accuracy", "goal": "up"}, "accuracy"])

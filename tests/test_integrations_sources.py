@@ -217,9 +217,11 @@ def test_times_without_a_zone_are_utc_wherever_they_are_read(abroad: None) -> No
 
 
 def test_a_source_leaves_the_data_base_as_it_was(database: str) -> None:
-    """What a query changes is rolled back."""
+    """What a query changes is rolled back, also where it answers."""
     with pytest.raises(ArangopipeError, match="data base"):
         list(sql.read(DAYS, NAMES, url=database, query="DELETE FROM predictions"))
+    taken = "DELETE FROM predictions WHERE deployment = 'wine' RETURNING deployment, 1 AS x"
+    assert all(isinstance(each, Row) for each in sql.read(DAYS, NAMES, url=database, query=taken))
     with sqlalchemy.create_engine(database).connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM predictions")).scalar() == len(made())
 
