@@ -225,6 +225,7 @@ def test_periods_are_drawn_as_lines_and_names_as_bars() -> None:
     [chart] = drawn(times)
     assert chart.count('class="legend"') == 1
     assert "a: 2, 2026-01-02" in chart
+    assert list(drawn(times[::-1])) == [chart], "a line goes from the oldest to the newest"
     pairs = [{"kind": "x", "of": of, "to": to, "size": 1, "inner": {"deep": 2}} for of in "ab" for to in "cd"]
     [chart] = drawn(pairs)
     assert "a, c: 1" in chart
