@@ -23,7 +23,7 @@ from arangopipe_ops.analytics.questions import ids_of
 from arangopipe_ops.model import SCHEMA, Document
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
-from arangopipe_ops.web.pages.ask import mentions
+from arangopipe_ops.web.pages.ask import given, mentions
 from arangopipe_ops.web.pages.pictures import drawn
 
 __all__ = ["empty", "file"]
@@ -125,6 +125,13 @@ def test_the_answer_is_that_of_the_demonstration(ann: Browser) -> None:
     assert best(deep).run_id not in re.findall(r'<td><a href="/nodes/run/[^"]+">([^<]+)</a>', least)
     every = ann.client.get(asked("best-run", ".json", status="", limit=1000, where="")).json()
     assert len(every) == len([run for run in of_task(TASK.task) if run.metrics and run.project == TASK.project])
+
+
+def test_a_field_that_is_emptied() -> None:
+    """A condition that is taken out of its field is none; what is needed for an answer has its usual value."""
+    sent = dict.fromkeys(("status", "project", "limit", "goal"), "")
+    usual = {"metric": "f1", "status": None, "project": None, "limit": 1, "goal": "max"}
+    assert given(QUESTIONS["best-run"], {"metric": "f1", **sent}) == usual
 
 
 NAMES: dict[str, dict[str, set[str]]] = {
