@@ -25,6 +25,7 @@ DEFAULT_FILE = "arangopipe.db"
 DEFAULT_TIMEOUT = 30.0
 
 _FORMS = "http(s)://user:password@host:8529/database or embedded:///path/to/file"
+_ENCODED = "Special characters in a user or password are percent-encoded."
 _SERVER = re.compile(
     r"(?P<scheme>https?)://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?(?P<hosts>[^/@?#]+)(?:/(?P<name>[^/?#]*))?/?"
 )
@@ -102,7 +103,7 @@ def resolved(url: str | None = None) -> str:
 def _server(url: str) -> re.Match[str]:
     if match := _SERVER.fullmatch(url):
         return match
-    raise Misconfigured(f"{redacted(url)!r} is not a database URL; it looks like {_FORMS}.")
+    raise Misconfigured(f"{redacted(url)!r} is not a database URL; it looks like {_FORMS}. {_ENCODED}")
 
 
 def describe(db: StandardDatabase) -> str:
@@ -127,6 +128,8 @@ def redacted(url: str) -> str:
 def _open_file(path: Path, timeout: float) -> StandardDatabase:
     from arangopipe_ops.embedded.transport import client  # only who uses a file pays for its engine
 
+    if path.is_dir():
+        raise Misconfigured(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
         raise Misconfigured(f"the folder of {path} does not exist; create it, or name another file.")
     return client(path, timeout).db("_system")
@@ -178,7 +181,7 @@ class _PatientClient(DefaultHTTPClient):
                     return response
                 problem = f"HTTP {response.status_code}"
             except SSLError as error:
-                raise Misconfigured(f"the TLS certificate of {host} is not trusted: {_reason(error)}") from None
+                raise Misconfigured(_tls_problem(host, _reason(error))) from None
             except RequestException as error:
                 problem = _reason(error)
             self._current = (self._current + 1) % len(self.hosts)
@@ -195,10 +198,16 @@ class _PatientClient(DefaultHTTPClient):
         return float(self.request_timeout or DEFAULT_TIMEOUT)
 
 
+def _tls_problem(host: str, reason: str) -> str:
+    if reason.startswith("certificate"):
+        return f"the TLS certificate of {host} is not trusted: {reason}"
+    return f"{host} does not answer with TLS ({reason}); the URL of a server without it begins with http://."
+
+
 _BUSY = {429, 502, 503, 504}
 
 
 def _reason(error: RequestException) -> str:
     """Return what went wrong in a few words; the driver's own text repeats itself over three lines."""
-    known = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(timed out)|(certificate[^'\"()]*)", str(error))
+    known = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(timed out)|(certificate[^'\"()]*)|(wrong version)", str(error))
     return next(filter(None, known.groups())).lower() if known else type(error).__name__

@@ -32,9 +32,9 @@ class Invalid(ArangopipeError):
 class NotFound(ArangopipeError):
     """A reference leads nowhere; nothing was written. `references` names each one."""
 
-    def __init__(self, references: Sequence[str]) -> None:
+    def __init__(self, references: Sequence[str], cure: str = "Register it first, or check its name.") -> None:
         self.references = list(references)
-        super().__init__(f"not found: {', '.join(self.references)}. Register it first, or check its name.")
+        super().__init__(f"not found: {', '.join(self.references)}. {cure}")
 
 
 class Conflict(ArangopipeError):
@@ -58,12 +58,12 @@ class Conflict(ArangopipeError):
             f"{id} {problem}"
             if problem
             else f"{id} is already stored with different content in: {', '.join(self.attributes)}. "
-            "Give it a version of its own, or choose on_conflict='revise' or 'keep'."
+            "Give it a version or name of its own, or choose on_conflict='revise' or 'keep'."
         )
 
 
 class Misconfigured(ArangopipeError):
-    """A setting is wrong (a URL, a missing extra); no request was sent."""
+    """A setting is wrong (a URL, a missing extra); nothing was written."""
 
 
 class NotProvisioned(ArangopipeError):
@@ -96,8 +96,9 @@ class Refused(ArangopipeError):
 _WRITE_CONFLICT, _CLUSTER_TIMEOUT, _LOCK_TIMEOUT, _QUERY_KILLED, _SHUTTING_DOWN = 1200, 1457, 18, 1500, 30
 _COLLECTION_MISSING, _DATABASE_MISSING, _GRAPH_MISSING = 1203, 1228, 1924
 _UNAVAILABLE = {_WRITE_CONFLICT, _CLUSTER_TIMEOUT, _LOCK_TIMEOUT, _SHUTTING_DOWN}
+_CRASHED = 500
 _NOT_PROVISIONED = {
-    _COLLECTION_MISSING: "Run `arangopipe provision` once.",
+    _COLLECTION_MISSING: "Run `arangopipe provision` once, or check the name.",
     _DATABASE_MISSING: "Create it, or check the name at the end of the URL.",
     _GRAPH_MISSING: "Run `arangopipe provision` once.",
 }
@@ -105,7 +106,8 @@ _NOT_PROVISIONED = {
 
 def from_response(status: int, number: int | None, message: str | None) -> ArangopipeError:
     """Return the error that an answer of ArangoDB stands for: HTTP status, errorNum and errorMessage."""
-    number, message = number or 0, (message or f"HTTP {status}").rstrip(". ")
+    number, said = number or 0, message
+    message = (message or f"HTTP {status}").rstrip(". ")
     if status in (401, 403):
         problem = f"{message}. Check user, password and permissions on this database."
         return Unauthorized(problem, signed_in=status == 403)
@@ -115,4 +117,6 @@ def from_response(status: int, number: int | None, message: str | None) -> Arang
         return Unavailable(f"{message}: it took longer than it may. Nothing was written; ask for less, or try again.")
     if number in _UNAVAILABLE or status in (429, 502, 503, 504):
         return Unavailable(f"{message}. Nothing was written; trying again is safe.")
+    if not said and number in (0, status) and status != _CRASHED:
+        return Misconfigured(f"what answers is not ArangoDB ({message}); check host and port of the URL.")
     return Refused(status, number, message)

@@ -278,7 +278,7 @@ def _named(kind: str, reference: Any) -> str:
 def _owned(kind: str, facts: Mapping[str, Any], **identity: str) -> dict[str, Any]:
     """Return facts together with the identity of what they are observed of. Raises Invalid if they disagree."""
     if not isinstance(facts, Mapping):
-        raise Invalid(kind, f"{facts!r} is not a mapping of names to values")
+        raise Invalid(kind, f'{facts!r} is not a mapping of names to values, such as {{"accuracy": 0.9}}')
     for name, value in identity.items():
         if facts.get(name, value) != value:
             raise Invalid(f"{kind}.{name}", f"{facts[name]!r} is not {value!r}; choose another name for it")

@@ -10,7 +10,7 @@ import pytest
 from airflow_home import airflow, graph, returned, run, states
 
 from arangopipe_ops import stages
-from arangopipe_ops.airflow import decorators
+from arangopipe_ops.airflow import decorators, operators
 
 __all__ = ["airflow", "graph"]
 pytestmark = pytest.mark.slow
@@ -89,6 +89,33 @@ def test_a_mapping_without_more_is_metrics(wine: Any) -> None:
 def facts_without_params(graph: Any, dag_run: Any, task_id: str) -> tuple[Any, None, Any]:
     node = graph.get(returned(dag_run, task_id))
     return node, None, graph.get(f"devperf/{node['_key']}")
+
+
+def test_airflows_params_are_not_taken_for_a_runs(
+    wine: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who gives a run's parameters as `params` is told what they are called, by the operator and by the decorator."""
+    from airflow.sdk import task
+
+    with dag(params={"dags": 1}) as built:
+
+        @task.arangopipe_run(model="forest", params={"depth": 3})
+        def misled() -> None:
+            pass
+
+        @task.arangopipe_run(model="forest", params={"rate": 1}, parameters={"trees": 10})
+        def right() -> None:
+            pass
+
+        misled(), right()
+        operators.LogRunOperator(task_id="logged", model="forest", params={"leaves": 7})
+        operators.LogRunOperator(task_id="plain", model="forest")
+    assert set(states(run(built)).values()) == {"success"}
+    told = capfd.readouterr().out + caplog.text
+    assert {name for name in ("dags", "depth", "rate", "leaves") if f"no parameters: params ({name})" in told} == {
+        "depth",
+        "leaves",
+    }
 
 
 def test_the_run_is_at_hand_in_the_function(wine: Any) -> None:

@@ -69,6 +69,10 @@ def test_a_connection_becomes_a_url(fields: dict[str, Any], url: str) -> None:
     [
         ({}, "the connection graph has neither a host nor an embedded_file."),
         ({"host": " , "}, "the connection graph has neither a host nor an embedded_file."),
+        (
+            {"extra": {"embedded_file": "graph.db"}},
+            "the connection graph has the embedded_file 'graph.db', which is no absolute path.",
+        ),
         ({"conn_type": "postgres"}, "the connection graph is of type 'postgres', not arangopipe or arangodb."),
     ],
 )

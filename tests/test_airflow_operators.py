@@ -281,6 +281,16 @@ def test_a_template_that_knows_no_value_fails_the_task(graph: Any) -> None:
     assert graph.counts()["project"] == 0
 
 
+def test_a_task_in_place_of_its_output_is_named(graph: Any, caplog: pytest.LogCaptureFixture, capfd: Any) -> None:
+    """Who gives a task as a reference, and not what it returns, is told how that is written."""
+    with dag() as built:
+        dataset = ops.RegisterDatasetOperator(task_id="dataset", name="bottles")
+        ops.RegisterFeaturesetOperator(task_id="featureset", name="all", dataset=dataset)
+    assert states(run(built)) == {"dataset": "success", "featureset": "failed"}
+    told = capfd.readouterr().out + caplog.text
+    assert "dataset: is the task dataset; give what it returns, as its .output" in told
+
+
 def test_data_is_never_taken_for_a_template(graph: Any) -> None:
     """Braces in what a task returned are stored as they are, in plain and in mapped tasks."""
     from airflow.sdk import task

@@ -80,6 +80,8 @@ def test_a_node_that_is_not_there_passes_no_gate(served: Store) -> None:
     [
         (LOW, "threshold"),
         (LOW | {"threshold": "0.9"}, "threshold"),
+        (LOW | {"threshold": float("nan")}, "threshold"),
+        (LOW | {"baseline": "low", "min_improvement": float("nan")}, "min_improvement"),
         (LOW | {"threshold": 0, "goal": "most"}, "goal"),
         ({"node": "low", "threshold": 0}, "node"),
         (LOW | {"performance": "serving", "threshold": 0}, "node"),

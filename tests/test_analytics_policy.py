@@ -1,6 +1,7 @@
 """A policy selects by its rule and says why; of two decisions at once one takes effect."""
 
 import json
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -285,6 +286,8 @@ def test_a_policy_survives_json(policy: Policy) -> None:
         ({"metric": "a", "min_improvement": -1}, "min_improvement"),
         ({"metric": "a", "min_improvement": None}, "min_improvement"),
         ({"metric": "a", "threshold": "0.9"}, "threshold"),
+        ({"metric": "a", "threshold": math.nan}, "threshold"),
+        ({"metric": "a", "min_improvement": math.inf}, "min_improvement"),
         ({"metric": "a", "statuses": "completed"}, "statuses"),
     ],
 )

@@ -647,6 +647,18 @@ def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path).stdout.decode()
 
 
+def test_a_database_that_is_not_provisioned_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is in another folder than where they provisioned sees which file was asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ARANGOPIPE_URL", raising=False)
+    assert cli.main(["counts"]) == 7
+    said = capsys.readouterr().err
+    assert "Run `arangopipe provision` once" in said
+    assert f"The database is embedded://{tmp_path}/arangopipe.db." in said
+
+
 @pytest.mark.slow
 def test_the_command_is_installed(tmp_path: Path) -> None:
     """`arangopipe` and `python -m arangopipe_ops` are the same command, without a traceback on errors."""
@@ -694,6 +706,24 @@ def test_serving_performance_is_collected(registered: Any, serving_file: Path) -
     assert (code, report["created"], report["known"], report["faults"]) == (0, 1, 2, [])
     code, out, _ = registered("gaps", *SPAN)
     assert (code, out) == (0, "no gaps\n")
+
+
+@pytest.mark.parametrize("condition", ["rows => 3", "rows=<3"])
+def test_a_comparison_that_is_none_is_refused(registered: Any, condition: str) -> None:
+    """A sign that is turned round is named with those there are, and finds not just nothing."""
+    code, _, err = registered("search", "Dataset", "--where", condition)
+    assert code == 1
+    assert f"arangopipe: rows: '={'>' if '>' in condition else '<'}' is not one of !=, ==, <=, >=" in err
+    code, out, _ = registered("search", "Dataset", "--where", 'uri=">x"')
+    assert (code, out) == (0, "")
+
+
+def test_what_a_source_says_is_not_cut(registered: Any, tmp_path: Path) -> None:
+    """A fault is told to its end, which is where the cure stands, however wide the table becomes."""
+    (tmp_path / "wrong.toml").write_text("sources = [{type = 'no such type of source at all, really'}]")
+    code, out, _ = registered("collect", str(tmp_path / "wrong.toml"), *SPAN)
+    assert code == 1
+    assert "is not one of files, http, mlflow, prometheus, python, sql\n" in out
 
 
 @pytest.mark.parametrize(

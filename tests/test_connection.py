@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from answering_server import answering
 from socket_server import PASSWORD, SocketServer, serving
 
 from arangopipe_ops import stages
@@ -100,6 +101,26 @@ def test_a_missing_folder_is_misconfigured(tmp_path: Path) -> None:
     """A file in a folder that does not exist is refused by its name."""
     with pytest.raises(Misconfigured, match="nowhere"):
         connect(f"embedded://{tmp_path}/nowhere/graph.db")
+
+
+def test_a_folder_is_misconfigured(tmp_path: Path) -> None:
+    """A folder in place of a file is told as such."""
+    with pytest.raises(Misconfigured, match="is a folder; name a file in it"):
+        connect(f"embedded://{tmp_path}")
+
+
+@pytest.mark.parametrize("answer", [(404, '{"detail": "nothing here"}'), (501, "<html>"), (405, "")])
+def test_what_is_not_arangodb_is_misconfigured(answer: tuple[int, str]) -> None:
+    """A web server of another kind at that port is told as such."""
+    with answering(lambda _: answer) as web, pytest.raises(Misconfigured, match=r"not ArangoDB.*check host and port"):
+        Store(connect(web.url)).counts()
+
+
+def test_a_server_without_tls_is_misconfigured(server: SocketServer) -> None:
+    """Who asks with https where there is http is told so, and not that a certificate is bad."""
+    db = connect(url_of(server.address).replace("http://", "https://"))
+    with pytest.raises(Misconfigured, match=r"does not answer with TLS.*begins with http://"):
+        Store(db).counts()
 
 
 def test_a_wrong_password_is_unauthorized(server: SocketServer) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arangopipe_ops.embedded.functions.strings import like
 from arangopipe_ops.embedded.transport import client
 
 ATTRIBUTES = ("a", "b")
@@ -209,3 +211,26 @@ def test_window(db: Any, numbers: list[int], before: int, after: int) -> None:
     assert found == [sum(numbers[max(at - before, 0) : at + after + 1]) for at in range(len(numbers))]
     found = list(db.aql.execute(f"FOR x IN @n WINDOW x WITH {bounds}", bind_vars={"n": numbers}))
     assert found == [sum(y for y in numbers if x - before <= y <= x + after) for x in sorted(numbers)]
+
+
+def is_like(text: str, pattern: str) -> bool:
+    """LIKE, written down once more, without backslashes."""
+    if pattern[:1] == "%":
+        return any(is_like(text[at:], pattern[1:]) for at in range(len(text) + 1))
+    if not pattern or not text:
+        return not pattern and not text
+    return pattern[0] in ("_", text[0]) and is_like(text[1:], pattern[1:])
+
+
+@run
+@given(st.text("ab\n", max_size=8), st.text("ab%_", max_size=6))
+def test_like_is_what_it_means(text: str, pattern: str) -> None:
+    """`%` is any text and `_` any character, wherever they stand."""
+    assert like(text, pattern) == is_like(text, pattern)
+
+
+def test_like_with_many_wildcards() -> None:
+    """A pattern takes no longer for each further wildcard, since nothing else goes on in the process meanwhile."""
+    started = time.monotonic()
+    assert not like("a" * 300, "%a%a%a%a%a%b")
+    assert time.monotonic() - started < 1

@@ -368,6 +368,19 @@ def test_packed_bodies(server: str, encoding: str) -> None:
     assert _send(server, "post", "/_api/cursor", data=b"broken", headers=headers).status_code == 400
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_little_is_read_of_whom_nobody_knows(server: str, packed: bool) -> None:
+    """A large body is read of users only, and where anybody may ask it is 413, also one that is small when packed."""
+    body = b'{"query": "RETURN 1"}' + b" " * 1_000_000
+    headers, content = ({"content-encoding": "gzip"}, gzip.compress(body)) if packed else ({}, body)
+    answers = {
+        path: requests.post(server + path, data=content, headers=headers, auth=auth, timeout=20).status_code
+        for path, auth in (("/_api/cursor", None), ("/_open/auth", None), ("/_db/_system/_api/cursor", ("root", "x")))
+    }
+    assert answers == {"/_api/cursor": 401, "/_open/auth": 413, "/_db/_system/_api/cursor": 401}
+    assert _send(server, "POST", "/_api/cursor", data=content, headers=headers).json()["result"] == [1]
+
+
 def test_the_driver_packs_what_is_large(server: str) -> None:
     """python-arango's own compression of requests and responses works."""
     client = ArangoClient(

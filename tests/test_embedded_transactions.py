@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from arango import exceptions as errors
 from embedded_client import db, handle
 
 from arangopipe_ops.embedded import Database
+from arangopipe_ops.embedded.storage import Storage
+from arangopipe_ops.embedded.transactions import ABORTED, COMMITTED, Stream, Streams, Terms
 from arangopipe_ops.embedded.transport import EmbeddedHTTPClient
 
 __all__ = ["db"]
@@ -76,6 +79,31 @@ def test_an_open_transaction_holds_the_lock_for_a_while(tmp_path: Path) -> None:
     users.insert({"_key": "b"})
     assert inside.transaction_status() == before.transaction_status() == "aborted"
     assert users.count() == 1
+
+
+def test_the_last_moment_of_who_looks_after_transactions(tmp_path: Path) -> None:
+    """A transaction that begins when the one before has just ended is aborted after its idle time as well."""
+
+    class Late(Streams):
+        """Begins a transaction right after it was found that none is open."""
+
+        late: list[Stream]
+
+        def _open(self) -> list[Stream]:
+            found = super()._open()
+            if not found and not self.late and threading.current_thread() is not threading.main_thread():
+                beginning = threading.Thread(target=lambda: self.late.append(self.begin("_system", "root", Terms())))
+                beginning.start()
+                beginning.join(1)
+            return found
+
+    streams = Late(Storage(tmp_path / "x.db"), idle_seconds=0.1)
+    streams.late = []
+    streams.begin("_system", "root", Terms()).finish(COMMITTED)
+    deadline = time.monotonic() + 5
+    while not (streams.late and streams.late[0].state == ABORTED) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert streams.late[0].state == ABORTED
 
 
 def test_jobs_are_answered_later(db: Any) -> None:

@@ -564,3 +564,14 @@ def test_decimal_numbers_that_are_none(text: str) -> None:
 
     assert not math.isfinite(plain(Decimal(text)))
     assert plain(Decimal("5.00")) == 5
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "missing"),
+    [("files", {"pth": "x.csv"}, "path"), ("prometheus", {"url": "http://x"}, "metrics")],
+)
+def test_an_option_that_is_missing_is_named(graph: Store, type_: str, options: Options, missing: str) -> None:
+    """What a type of source needs, such as a name that was misspelt, is named, and waiting cures nothing."""
+    says = f"failing.{missing}: is missing; a source of the type {type_} needs it"
+    assert failing(graph, type_, options) == [says]
+    assert lasting(graph, type_, options) == {True}

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,8 @@ def deep() -> object:
         (np.array([1.0, math.nan]), "nan"),
         (2**63, "64 bits"),
         (datetime(2026, 1, 1), "without a zone"),
+        (pd.NaT, "missing value"),
+        (pd.NA, "missing value"),
         (cyclic(), "refers to itself"),
         (deep(), "nested deeper"),
         (b"bytes", "bytes cannot be stored"),

@@ -140,6 +140,17 @@ def test_a_missing_reference_writes_nothing(store: Store, on_conflict: Any) -> N
     assert dump(store.db) == before
 
 
+def test_a_missing_version_is_named_as_it_was_asked_for(store: Store) -> None:
+    """A reference by name and version that leads nowhere is told by these, and not by a key that nobody knows."""
+    wanted = {"name": "nowhere", "version": "7"}
+    with pytest.raises(NotFound, match="name 'nowhere', version '7' in datasets"):
+        store.write(stages.register_featureset("scaled", dataset=wanted))
+    with pytest.raises(NotFound, match="name 'nowhere', version '7' in datasets"):
+        store.get(wanted, "Dataset")
+    with pytest.raises(NotFound, match="'nowhere' in models"):
+        store.lineage("nowhere", "Model")
+
+
 def test_every_missing_reference_is_named(store: Store) -> None:
     """All references that lead nowhere are named at once."""
     with pytest.raises(NotFound) as refused:

@@ -98,6 +98,7 @@ def test_conditions(data: Store, where: dict[str, Any], found: str) -> None:
         ({"rows": float("nan")}, "where.rows"),
         ({"a..b": 1}, "is not the name of an attribute"),
         ({"": 1}, "is not the name of an attribute"),
+        ({f"a{n}": n for n in range(201)}, "has more than 200 conditions"),
     ],
 )
 def test_conditions_that_mean_nothing_are_refused(store: Store, where: dict[str, Any], message: str) -> None:

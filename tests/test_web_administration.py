@@ -3,6 +3,7 @@
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,30 @@ def test_every_link_leads_somewhere(ann: Browser) -> None:
 # nodes
 
 
+def test_a_node_is_found_and_archived_where_it_stands(ann: Browser) -> None:
+    """A node leads to its place among those of its kind; archiving leaves one in the list that one was in."""
+    id = f"project/{key_of('Project', ['wine'])}"
+    [there] = [link for link in links(ann.get(f"/nodes/{id}")) if link.startswith("/admin/nodes")]
+    page = ann.get(there)
+    assert re.findall(r'action="(/admin/nodes/\w+/[^"]+)"', page) == [f"/admin/nodes/{id}/archive"]
+    answer = ann.post(f"/admin/nodes/{id}/archive", page=there, kind="Project", name="wine", cursor="")
+    assert answer.headers["location"] == "/admin/nodes?name=wine"
+    assert f"/admin/nodes/{id}/restore" in ann.get(there)
+    assert ">Restore</a>" in ann.get(f"/nodes/{id}")
+    assert "No Model is called so" in ann.get("/admin/nodes?kind=Model&name=wine")
+
+
+def test_a_list_of_nodes_is_kept_from_page_to_page(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of a node on a further page leads back to that page."""
+    monkeypatch.setattr("arangopipe_ops.web.pages.administration.PAGE", 1)
+    [further] = [link for link in links(ann.get("/admin/nodes")) if "cursor=" in link]
+    page = ann.get(further)
+    form = page[page.index('<form method="post" action="/admin/nodes/project/') :].partition("</form>")[0]
+    fields = {name: unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', form)}
+    path = re.findall(r'action="([^"]+)"', form)[0]
+    assert ann.client.post(path, data=fields).headers["location"] == further
+
+
 def test_a_node_is_archived_and_restored(ann: Browser) -> None:
     """Archiving hides a node from searches, restoring shows it again; the page lists it either way."""
     store, path = ann.access.store(TOKEN), f"/admin/nodes/project/{key_of('Project', ['wine'])}"
@@ -209,6 +234,8 @@ def test_runs_are_ranked_by_a_metric(ann: Browser) -> None:
     assert "Withdraw DevPerf" not in page
     assert told(ann, ann.post("/admin/types/ranking", off="yes", **form)) == "Runs are not ranked by f1 any more."
     assert "Runs are ranked by no metric." in ann.get("/admin/types")
+    again = told(ann, ann.post("/admin/types/ranking", off="yes", **form))
+    assert again == "Runs are not ranked by f1, and were not before."
     assert ann.post("/admin/types/ranking", page="/admin/types", metric="a.b").status_code == 422
 
 
@@ -232,6 +259,7 @@ def test_retention_is_tried_first(ann: Browser) -> None:
     wrong = ann.get("/admin/retention?days=soon", 422)
     assert "is not a number of days" in wrong
     assert 'value="soon"' in wrong
+    assert "more than 0 and less than 1,000,000; off" in ann.get("/admin/retention?days=0", 422)
     assert ann.post("/admin/retention", **confirmed).status_code == 422
 
 

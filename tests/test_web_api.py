@@ -1,14 +1,17 @@
 """The JSON API: every route, what it costs, and a problem document for everything that goes wrong."""
 
+import asyncio
 import json
 import shutil
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Requests, provisioned
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 
 from arangopipe_ops.admin import provision
@@ -16,8 +19,10 @@ from arangopipe_ops.analytics import QUESTIONS
 from arangopipe_ops.connection import connect
 from arangopipe_ops.model import SCHEMA, EdgeType, NodeType, extension
 from arangopipe_ops.store import Store
+from arangopipe_ops.web import problems
 from arangopipe_ops.web.access import FileAccess
 from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.bulk import lines_of
 from arangopipe_ops.web.problems import MAX_BODY_BYTES
 
 TOKEN = "the token"
@@ -376,6 +381,26 @@ def test_a_line_that_is_too_long(api: Api) -> None:
     assert api("POST", "/stages", content=(chunk + b"\n" for _ in range(6)), headers=LINES).json()["stages"] == 0
 
 
+def test_a_line_in_many_pieces() -> None:
+    """A long line costs what it weighs, however small the pieces in which it comes."""
+
+    def seconds(piece: int) -> float:
+        pieces = [{"type": "http.request", "body": b" " * piece, "more_body": True}] * (4 * 2**20 // piece)
+        arriving = iter([*pieces, {"type": "http.request", "body": b"\n"}])
+
+        async def receive() -> Any:
+            return next(arriving)
+
+        async def read() -> list[str]:
+            return [line async for line in lines_of(Request({"type": "http"}, receive))]
+
+        started = time.monotonic()
+        assert len(asyncio.run(read())) == 1
+        return time.monotonic() - started
+
+    assert seconds(1024) < 0.5 + seconds(2**20)
+
+
 def test_the_graph_as_lines(wine: Api, tmp_path: Any) -> None:
     """An export is what `Store.export` gives, and makes an equal graph elsewhere."""
     answer = wine("GET", "/export")
@@ -500,7 +525,9 @@ def test_other_content_types(api: Api) -> None:
 
 def test_a_method_that_a_path_has_not(api: Api) -> None:
     """405 names the methods that the path has."""
-    assert api("PUT", "/nodes/a/b").headers["allow"] == "GET, PATCH"
+    answer = api("PUT", "/nodes/a/b")
+    assert answer.headers["allow"] == "GET, PATCH"
+    assert "it takes GET, PATCH" in answer.json()["detail"]
 
 
 def test_bodies_that_are_too_large(api: Api) -> None:
@@ -508,6 +535,46 @@ def test_bodies_that_are_too_large(api: Api) -> None:
     chunk = b" " * (MAX_BODY_BYTES // 8)
     api.problem("POST", "/stages/project", 413, content=chunk * 9, headers=JSON)
     api.problem("POST", "/stages/project", 413, content=(chunk for _ in range(9)), headers=JSON)
+
+
+@pytest.mark.parametrize(
+    ("path", "most"), [("/api/v1/token", 64 * 1024), ("/sign-in", 64 * 1024), ("/admin/doctor", 1024 * 1024)]
+)
+def test_bodies_of_whoever_comes(api: Api, path: str, most: int) -> None:
+    """Of somebody who is not known yet, and of a form, only so much is read: that keeps everybody else waiting."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for content in (b"a" * (most + 1), (b"a" * (most // 4) for _ in range(5))):
+        assert api.client.post(path, content=content, headers=form).status_code == 413
+    assert api.client.post(path, content=b"a" * most, headers=form).status_code in (403, 415)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wrong"),
+    [
+        ("POST", "/search", {str(n): n for n in range(100)}),
+        ("POST", "/questions/serving", {str(n): n for n in range(100)}),
+        ("PATCH", "/nodes/project/x", {"tags": list(range(100))}),
+        ("POST", "/compare", {"runs": list(range(100))}),
+        ("POST", "/stages/run", {"run_id": "r", "model": "m", "dataset": list(range(100))}),
+        ("POST", "/deletions", {"removes": list(range(100))}),
+    ],
+)
+def test_a_body_that_is_wrong_in_many_places(
+    api: Api, monkeypatch: pytest.MonkeyPatch, method: str, path: str, wrong: Any
+) -> None:
+    """Few of the errors are collected, since to collect those of a large body keeps everybody else waiting."""
+    collected: list[int] = []
+    handler = problems.HANDLERS[RequestValidationError]
+
+    async def counted(request: Any, error: Any) -> Any:
+        collected.append(len(error.errors()))
+        return await handler(request, error)
+
+    monkeypatch.setitem(api.client.app.exception_handlers, RequestValidationError, counted)
+    monkeypatch.setattr(api.client.app, "middleware_stack", None)
+    api.problem(method, path, 422, json=wrong)
+    assert collected
+    assert collected[0] < 10
 
 
 def test_nobodys_body_is_not_read(api: Api) -> None:

@@ -78,7 +78,8 @@ def test_each_question_is_a_form(ann: Browser, name: str) -> None:
     for parameter in parameters:
         label = re.search(rf'<label for="{parameter.name}">([^<]+)</label>', page)
         assert label is not None
-        assert re.fullmatch("[A-Z][a-z ,]+( \\(needed\\))?", label[1]), label[1]
+        assert re.fullmatch("[A-Z][a-z ,]+( \\((UTC|needed|UTC, needed)\\))?", label[1]), label[1]
+        assert ("UTC" in label[1]) is ("datetime" in str(parameter.annotation))
         assert ("required" in fields[parameter.name]) is (parameter.default is parameter.empty)
     assert "<table" not in page
     assert "<figure" not in page

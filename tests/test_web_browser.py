@@ -221,7 +221,7 @@ def test_signing_in_by_the_link_and_out(anyone: Visit, site: Site) -> None:
     page.goto("/search?kind=Run")
     anyone.refused = {401}
     for token in ("another", TOKEN):
-        page.get_by_label("Token").fill(token)
+        page.keyboard.type(token)
         anyone.click(page.get_by_role("button", name="Sign in"))
     assert page.url == f"{site.address}/search?kind=Run"
     assert page.get_by_role("table").is_visible()
@@ -235,8 +235,8 @@ def test_signing_in_by_the_link_and_out(anyone: Visit, site: Site) -> None:
         ({"Kind": "Run", "Name begins with": "payments 1"}, 8),
         ({"Tag": "gold"}, 1),
         ({"Tag": "gold", "archived too": ""}, 2),
-        ({"Kind": "Project", "Registered since": "2020-01-01"}, 3),
-        ({"Kind": "Project", "and before": "2020-01-01"}, 0),
+        ({"Kind": "Project", "Registered since (UTC)": "2020-01-01"}, 3),
+        ({"Kind": "Project", "and before (UTC)": "2020-01-01"}, 0),
         ({"Kind": "Dataset", "Conditions, one on each line": "rows>=10000"}, 6),
         ({"Kind": "Model", "Words": "forest", "Sort by": "owner", "Order": "asc", "On a page": "25"}, 3),
     ],
@@ -360,6 +360,25 @@ def test_the_console_refuses_to_write(ann: Visit, store: Store) -> None:
     ann.refused = set()
     page.get_by_role("link", name="FOR r IN run").first.click()
     assert page.get_by_label("AQL").input_value().startswith("FOR r IN run")
+
+
+def test_a_statement_is_saved_and_changed(ann: Visit) -> None:
+    """Enter in the field of the name saves, and runs nothing; the name stays while the statement is changed."""
+    page = ann.page
+    page.goto("/query")
+    page.get_by_label("AQL").fill("RETURN 1")
+    for told in ("names is saved", "in the place of what this file had saved"):
+        page.get_by_label("Save as").fill("names")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert told in page.get_by_role("status").inner_text()
+        assert page.get_by_role("heading", name="Result").count() == 0
+        ann.click(page.get_by_role("link", name="names", exact=True))
+        page.get_by_label("AQL").fill("RETURN 2")
+        ann.click(page.get_by_role("button", name="Run", exact=True))
+        assert page.get_by_label("Save as").input_value() == "names"
+    assert ann.barriers() == []
+    ann.click(page.get_by_role("button", name="Remove names"))
 
 
 def test_a_new_node_type(ann: Visit, store: Store) -> None:

@@ -118,7 +118,7 @@ def test_the_way_to_a_box_is_marked(ann: Visit) -> None:
 
 
 def test_a_box_is_expanded(ann: Visit) -> None:
-    """A run that is expanded shows its data set beside it, which the lineage of the project has not."""
+    """A run that is expanded shows its data set beside it, which the project's lineage has not; one stays there."""
     page = ann.page
     before = page.locator("#picture g.node").count()
     box(ann, "Run").focus()
@@ -126,6 +126,9 @@ def test_a_box_is_expanded(ann: Visit) -> None:
     page.wait_for_url("**open=**")
     assert page.locator("#picture g.node").count() > before
     assert box(ann, "Dataset").count() == 1
+    assert page.locator("#about").inner_text().startswith("Run")
+    page.keyboard.press("p")
+    assert page.locator("svg .way").count() > 1
 
 
 def test_hundreds_of_boxes_stay_usable(ann: Visit) -> None:

@@ -212,6 +212,7 @@ def test_saved_for_all(ann: Browser) -> None:
     page = unescape(other.get(path))
     assert READ in page
     assert '{"a": 1}' in page
+    assert f'name="name" value="{MARKUP}"' in page
     assert [each for each in doctor(ann.access.store(TOKEN).db) if each.severity == "error"] == []
     assert "is removed" in other.get(other.post("/query/forget", "/query", name=MARKUP).headers["location"])
     assert "/query?saved=" not in ann.get("/query")
@@ -224,8 +225,9 @@ def test_what_cannot_be_saved(ann: Browser, monkeypatch: pytest.MonkeyPatch) -> 
     assert "at most 20,000" in ask(ann, "x" * 30_000, 422, "/query/save", name="long")
     assert MOST > 2
     monkeypatch.setattr("arangopipe_ops.store.saved.MOST", 2)
-    for name in ("a", "b", "b"):
-        assert ann.post("/query/save", "/query", text=READ, name=name).status_code == 303
+    for name, told in (("a", "graph."), ("b", "graph."), ("b", "graph, in the place of what this file had saved.")):
+        answer = ann.post("/query/save", "/query", text=READ, name=name)
+        assert f"{name} is saved, for all who read this {told}<" in ann.get(answer.headers["location"])
     assert "remove one first" in ask(ann, READ, 409, "/query/save", name="c")
 
 

@@ -176,7 +176,8 @@ def test_what_another_program_wrote(ann: Browser) -> None:
     db = ann.access.store(TOKEN).db
     db.collection("deployment").insert({"_key": "bare", "tag": "bare"})
     db.collection("project").insert({"_key": "bare"})
-    for period in ({"period_start": "once"}, {"period_start": "2026-11-01T00:00:00Z", "period_end": None}):
+    begun = {"period_start": "2026-11-01T00:00:00Z"}
+    for period in ({"period_start": "once"}, {**begun, "period_end": None}, {**begun, "period_end": ["later"]}):
         made = db.collection("servingperf").insert({"deployment": "bare", "accuracy": 0.5, **period})
         db.collection("deployment_servingperf").insert({"_from": "deployment/bare", "_to": made["_id"], **period})
     db.collection("deployment").insert({"_key": "odd", "tag": "odd"})

@@ -178,6 +178,21 @@ def test_a_session_ends_when_nobody_uses_it(ann: Browser) -> None:
     assert ann.client.get("/").status_code == 303
 
 
+def test_a_form_that_comes_after_the_session(ann: Browser) -> None:
+    """Who sends a form and is not signed in any more is told that nothing was done, and led back to the form."""
+    csrf = proof(ann.get("/admin/nodes?kind=Run"))
+    ann.app.state.sessions._open.clear()
+    came = {"Referer": "http://testserver/admin/nodes?kind=Run"}
+    answer = ann.client.post("/admin/projects", data={"csrf": csrf, "name": "tea"}, headers=came)
+    assert answer.status_code == 303
+    page = ann.get(answer.headers["location"])
+    assert "Nothing was done" in page
+    [back] = re.findall(r'name="next" value="([^"]*)"', page)
+    answer = ann.post("/sign-in", page=answer.headers["location"], token=TOKEN, next=unescape(back))
+    assert answer.headers["location"] == "/admin/nodes?kind=Run"
+    assert "tea" not in ann.get("/admin/nodes")
+
+
 def test_sessions_are_not_without_number() -> None:
     """Of more sessions than are kept the oldest ends."""
     sessions = Sessions(most=2)
@@ -533,6 +548,9 @@ def test_what_another_program_wrote(ann: Browser) -> None:
         assert "The audit knows nothing of it" in page
         assert "bare" in ann.get(f"/nodes/{collection}/bare/lineage")
     db.collection("project_models").insert({"_from": "project/bare", "_to": "models/none"})
+    db.collection("deployment").insert({"_key": "odd", "project": "bare", "status": ["live"]})
+    db.collection("models").insert({"_key": "odd", "technique": {"a": 1}})
+    db.collection("project_models").insert({"_from": "project/bare", "_to": "models/odd"})
     for path in ("/", "/search", "/search?columns=all", "/search?kind=Run", "/search.csv", "/projects/bare"):
         assert "bare" in ann.get(path), path
 
@@ -563,6 +581,22 @@ def test_the_list_of_projects(ann: Browser) -> None:
     assert row.count("<time") == 2
     assert "wine" in ann.get("/projects?name=wi&sort=name")
     assert "No project is called like that" in ann.get("/projects?name=x")
+
+
+def test_a_chart_that_leaves_runs_out_says_so(ann: Browser) -> None:
+    """Of the months in which a project had runs the newest twelve are drawn, and it is said of how many."""
+    store, path = ann.access.store(TOKEN), f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}"
+    assert "Runs by day<" in ann.get(path)
+    for month in range(14):
+        start = f"{2024 + month // 12}-{1 + month % 12:02}-01T00:00:00Z"
+        store.write(stages.log_run(f"of month {month}", model="forest", start=start))
+    assert "Runs by month, the newest 12 of 15<" in ann.get(path)
+
+
+def test_a_kind_without_nodes(ann: Browser) -> None:
+    """A kind of which there is nothing is not called a condition that is too narrow."""
+    assert "There is no Alert yet" in ann.get("/search?kind=Alert")
+    assert "Take a condition away" in ann.get("/search?kind=Alert&text=x")
 
 
 def test_a_project_tells_what_goes_on(ann: Browser) -> None:

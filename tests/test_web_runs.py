@@ -105,6 +105,7 @@ def test_runs_are_a_table_with_parameters_and_metrics(ann: Browser) -> None:
         ("where=metrics.val.acc<0.5", FORESTS[:2]),
         ("where=run_id^=forest&status=completed", FORESTS[1:]),
         ("where=model.name~=ORES", FORESTS),
+        ("where=f1>=0.5", []),
         ("where=params.rate", NETS),
         ("where=metrics.not_finite.grade=nan", NETS),
     ],
@@ -114,6 +115,7 @@ def test_runs_with_each_filter(ann: Browser, query: str, found: list[str]) -> No
     page = ann.get(f"/runs?{query}")
     assert shown(page) == found
     assert ("is like that" in page) is (found == [])
+    assert ("begin with <code>metrics.</code>" in page) is (found == [] and "where=" in query)
     for name, value in re.findall(r"(project|model|tag|status|since|until)=([^&]+)", query):
         assert re.search(f'name="{name}" value="{value}"', page), name
 

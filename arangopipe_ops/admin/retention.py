@@ -42,7 +42,8 @@ def retention(db: "StandardDatabase", days: float | None, *, dry_run: bool = Fal
     NotProvisioned, Unauthorized, Conflict (another process sets another retention at the same time).
     """
     if days is not None and (isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < 1e6):
-        raise Invalid("days", f"{days!r} is not a number of days, more than 0; None keeps everything")
+        said = "is not a number of days, more than 0 and less than 1,000,000; off (in Python None) keeps everything"
+        raise Invalid("days", f"{days!r} {said}")
     with driver_errors():
         over = 0 if days is None else _over(db, days)
         seconds = None if days is None else days * _DAY

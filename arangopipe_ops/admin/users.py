@@ -137,5 +137,5 @@ def _level(db: "StandardDatabase", name: str, database: str) -> str:
 def _of(name: str, call: Callable[[], Any]) -> Any:
     answer = quietly(call, _UNKNOWN_USER)
     if answer is None:
-        raise NotFound([f"user {name!r}"])
+        raise NotFound([f"user {name!r}"], "Create it first, or check its name.")
     return answer

@@ -118,6 +118,8 @@ class RunDecoratedOperator(_RecordedFunction):
             self._record_call(run, context)
         finally:
             self.learn(run.recorded, run.ref if run.is_recorded else None)
+        if not run.recorded["params"]:
+            self.warn_of_params(context)
         if not run.is_recorded:
             return None
         assets.report(context, self.outlets, run.ref)

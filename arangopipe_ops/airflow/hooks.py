@@ -157,6 +157,8 @@ def connection_url(connection: Connection) -> str:
     if connection.conn_type not in _CONN_TYPES:
         raise _misconfigured(connection, f"is of type {connection.conn_type!r}, not {' or '.join(_CONN_TYPES)}")
     if file := connection.extra_dejson.get("embedded_file"):
+        if not file.startswith("/"):
+            raise _misconfigured(connection, f"has the embedded_file {file!r}, which is no absolute path")
         return f"embedded://{quote(file)}"
     hosts = [host.strip() for host in (connection.host or "").split(",") if host.strip()]
     if not hosts:

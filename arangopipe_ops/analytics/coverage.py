@@ -82,7 +82,7 @@ def serving_deployments(
 _COVERED = """WITH servingperf
 RETURN (FOR key IN @keys
   LET periods = (FOR s IN servingperf
-    FILTER s.deployment == key AND s.period_start >= @since AND s.period_start < @until
+    FILTER s.deployment == key AND s.period_start >= @since AND s.period_start < @until AND IS_STRING(s.period_end)
       AND (@source == null OR s.source == @source) AND (@partly OR s.missing == null)
     RETURN [s.period_start, s.period_end])
   FILTER LENGTH(periods) > 0

@@ -5,7 +5,18 @@ from typing import Any, Literal, TypedDict
 from arangopipe_ops import model
 from arangopipe_ops.analytics.performance import PERIODS
 from arangopipe_ops.analytics.policy import ROUNDING
-from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, named, order_of, period, value_of
+from arangopipe_ops.analytics.statements import (
+    METRICS,
+    PROMOTED,
+    Goal,
+    ask,
+    bound,
+    finite,
+    named,
+    order_of,
+    period,
+    value_of,
+)
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document
 from arangopipe_ops.store import Store
@@ -71,9 +82,7 @@ def gate(
     order_of(goal)
     if threshold is None and baseline is None:
         raise Invalid("threshold", "is missing, and so is a baseline; a gate needs one of them")
-    for name, number in (("threshold", threshold), ("min_improvement", min_improvement)):
-        if isinstance(number, bool) or not isinstance(number, int | float | None):
-            raise Invalid(name, f"{number!r} is not a number")
+    finite(threshold=threshold, min_improvement=min_improvement)
     times = period(since, until)
     binds: Document = {}
     sought = {"node": (node, performance)}
@@ -147,7 +156,7 @@ def _failure(
 ) -> str | None:
     """Return why a value does not pass, None if it does."""
     if value is None:
-        return f"{metric} is not known"
+        return f"{metric} is not known; check the name of the metric, and where it was measured"
     sign = 1 if goal == "max" else -1
     if threshold is not None and sign * (value - threshold) < 0:
         return f"{metric} is {value:g} and does not reach the threshold {threshold:g}"

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 from arangopipe_ops import model
 from arangopipe_ops.analytics.candidates import candidates, source_of
 from arangopipe_ops.analytics.performance import whole
-from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, named, order_of, value_of
+from arangopipe_ops.analytics.statements import METRICS, PROMOTED, Goal, ask, bound, finite, named, order_of, value_of
 from arangopipe_ops.errors import Invalid
 from arangopipe_ops.model import Document, Ref
 from arangopipe_ops.stages import register_deployment, slot_of
@@ -42,9 +42,7 @@ class Policy:
         statuses: Any = self.statuses
         if isinstance(statuses, str):
             raise Invalid("statuses", f"{self.statuses!r} is not a list; give the statuses as one")
-        for name, number in (("threshold", self.threshold), ("min_improvement", self.min_improvement)):
-            if isinstance(number, bool) or not isinstance(number, int | float | None):
-                raise Invalid(name, f"{number!r} is not a number")
+        finite(threshold=self.threshold, min_improvement=self.min_improvement)
         if self.min_improvement is None or self.min_improvement < 0:
             raise Invalid("min_improvement", f"{self.min_improvement!r} is not a number from 0")
         object.__setattr__(self, "statuses", tuple(self.statuses))

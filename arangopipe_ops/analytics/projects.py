@@ -92,11 +92,11 @@ RETURN {{found: {{Project: p != null}}, answer: {{
     COLLECT technique = NOT_NULL(m.technique, m.type) WITH COUNT INTO n
     FILTER technique != null
     SORT n DESC, technique
-    RETURN [technique, n]),
+    RETURN [TO_STRING(technique), n]),
   runs: SUM(FOR id IN made RETURN LENGTH(FOR x IN run_models FILTER x._from == id LIMIT @counted RETURN 1)),
   deployments: (FOR d IN deployments
     COLLECT status = NOT_NULL(d.status, "active") WITH COUNT INTO n
-    RETURN [status, n]),
+    RETURN [TO_STRING(status), n]),
   active: (FOR d IN deployments FILTER NOT_NULL(d.status, "active") == "active" SORT d.environment, d.tag RETURN d._id)
 }}}}"""
 

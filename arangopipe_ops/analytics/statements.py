@@ -3,6 +3,7 @@
 In every piece `m` is a model, `r` a run, `p` a project, `d` a deployment.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -116,6 +117,15 @@ def order_of(goal: str) -> str:
     if goal not in ORDERS:
         raise Invalid("goal", f"{goal!r} is not max or min")
     return ORDERS[goal]
+
+
+def finite(**numbers: float | None) -> None:
+    """Refuse what is no number to compare with; None is one that is not given. Raises Invalid."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
+            raise Invalid(name, f"{number!r} is not a number")
+        if number is not None and not abs(number) < math.inf:
+            raise Invalid(name, f"{number!r} is not a finite number")
 
 
 def period(since: Any, until: Any) -> Document:

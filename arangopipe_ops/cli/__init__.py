@@ -10,7 +10,7 @@ from arangopipe_ops import __version__, errors
 from arangopipe_ops.cli import asking, compiling, managing, moving, reading, serving, writing
 from arangopipe_ops.cli.command import Command
 from arangopipe_ops.cli.output import speak_utf8
-from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE
+from arangopipe_ops.connection import DEFAULT_TIMEOUT, URL_VARIABLE, resolved, without_credentials
 
 EXIT_CODES: Mapping[type[BaseException], int] = {
     errors.NotFound: 3,
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = options.do(options)
         sys.stdout.flush()
     except errors.ArangopipeError as error:
-        sys.stderr.write(f"arangopipe: {error}\n")
+        place = f" The database is {_place(options)}." if isinstance(error, errors.NotProvisioned) else ""
+        sys.stderr.write(f"arangopipe: {error}{place}\n")
         return EXIT_CODES.get(type(error), 1)
     except BrokenPipeError:  # such as `arangopipe search | head -1`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what is left in the buffer is written at the exit
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("arangopipe: interrupted\n")
         return 130
     return code or 0
+
+
+def _place(options: argparse.Namespace) -> str:
+    """Return the database that was asked: people who forget where they are have provisioned another one."""
+    return without_credentials(resolved(options.url))
 
 
 @cache

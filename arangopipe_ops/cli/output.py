@@ -9,6 +9,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 _WIDEST = 60
+_WHOLE = {"_id", "message"}
 
 
 def speak_utf8() -> None:
@@ -31,9 +32,9 @@ def say_json(value: Any) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Return rows as aligned columns under their names; numbers at the right. An `_id` is never cut."""
+    """Return rows as aligned columns under their names; numbers at the right. An `_id` and a message are never cut."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
-    cells = [[str(row.get(name)) if name == "_id" else _cell(row.get(name)) for name in names] for row in rows]
+    cells = [[_cell(row.get(name), name in _WHOLE) for name in names] for row in rows]
     widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)]
     right = [all(_is_number(row.get(name)) for row in rows) for name in names]
     lines = [names, ["─" * width for width in widths], *cells]
@@ -54,13 +55,13 @@ def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, whole: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.5g}"
     text = " ".join(_words(value).split())
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return text if whole or len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def _words(value: Any) -> str:

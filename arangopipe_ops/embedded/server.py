@@ -42,6 +42,8 @@ RESERVED = 4
 """How many more of these are for requests within stream transactions."""
 MAX_BODY = 512 << 20
 """Bytes of a request's body, also when it is unpacked."""
+MAX_UNKNOWN = 64 << 10
+"""The same of somebody who is not known, or does not have to be."""
 STOP_SECONDS = 10
 QUEUE_TIME_HEADER = b"x-arango-queue-time-seconds"
 """How long a request waited for a thread."""
@@ -77,9 +79,9 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
         pool = self._reserved if _is_in_transaction(scope) else self._threads
         loop = asyncio.get_running_loop()
+        body = await _body(receive, lambda: loop.run_in_executor(pool, self._most, scope))
         status, headers, content = await loop.run_in_executor(pool, self._answer, scope, body, time.monotonic())
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
@@ -97,13 +99,24 @@ class Application:
 
     def _handle(self, scope: Message, body: bytes | None) -> Response:
         """Raises what is wrong with a request before it can be handled."""
-        method, path = scope["method"], scope["raw_path"].decode("latin-1").partition("?")[0]
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        name, rest = split(path)
-        public = need_of(method, rest) == PUBLIC and (name == SYSTEM or rest.startswith("/_open"))
-        user = NOBODY if public else self._database.authenticator.identify(headers.get("authorization"))
+        method, path, headers = scope["method"], _path(scope), _received(scope)
+        user = self._user(scope)
         params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        return self._database.handle(method, path, params, headers, _text(body, headers), user)
+        text = _text(body, headers, _most_of(user))
+        return self._database.handle(method, path, params, headers, text, user)
+
+    def _user(self, scope: Message) -> Identity:
+        """Who asks, or nobody where that does not matter; raises 11 (401) for somebody who is not known."""
+        name, rest = split(_path(scope))
+        public = need_of(scope["method"], rest) == PUBLIC and (name == SYSTEM or rest.startswith("/_open"))
+        return NOBODY if public else self._database.authenticator.identify(_received(scope).get("authorization"))
+
+    def _most(self, scope: Message) -> int:
+        """How many bytes the body of a request may have."""
+        try:
+            return _most_of(self._user(scope))
+        except ArangoError:
+            return MAX_UNKNOWN
 
 
 def _is_in_transaction(scope: Message) -> bool:
@@ -112,25 +125,43 @@ def _is_in_transaction(scope: Message) -> bool:
     return named or _ONE_TRANSACTION.fullmatch(scope["raw_path"]) is not None
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body, or None if it is larger than it may be."""
-    chunks, size = [], 0
+def _path(scope: Message) -> str:
+    path: str = scope["raw_path"].decode("latin-1").partition("?")[0]
+    return path
+
+
+def _received(scope: Message) -> dict[str, str]:
+    """The headers of a request."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _most_of(user: Identity) -> int:
+    return MAX_UNKNOWN if user is NOBODY else MAX_BODY
+
+
+async def _body(receive: Receive, allowed: Callable[[], Awaitable[int]]) -> bytes | None:
+    """The whole body, or None if it is larger than is allowed, which is asked once it is no small one."""
+    chunks, size, most = list[bytes](), 0, MAX_UNKNOWN
     while True:
         message = await receive()
         chunk = message.get("body", b"")
+        if size <= MAX_UNKNOWN < size + len(chunk):
+            most = await allowed()
         size += len(chunk)
-        if size <= MAX_BODY:
+        if size <= most:
             chunks.append(chunk)
+        else:
+            chunks.clear()
         if not message.get("more_body"):
-            return b"".join(chunks) if size <= MAX_BODY else None
+            return b"".join(chunks) if size <= most else None
 
 
-def _text(body: bytes | None, headers: dict[str, str]) -> str | bytes | None:
+def _text(body: bytes | None, headers: dict[str, str], most: int) -> str | bytes | None:
     """The body unpacked; as bytes if it is no text, which only a route that reads it has to refuse."""
     if body is None:
-        raise ArangoError(413, message=f"request body too large: at most {MAX_BODY} bytes")
+        raise _too_large(most)
     try:
-        unpacked = _UNPACK[headers.get("content-encoding", "identity").lower()](body) if body else b""
+        unpacked = _UNPACK[headers.get("content-encoding", "identity").lower()](body, most) if body else b""
         return _decoded(unpacked) or None
     except KeyError as error:
         raise ArangoError(400, message=f"bad parameter: content-encoding {error}") from None
@@ -145,18 +176,22 @@ def _decoded(content: bytes) -> str | bytes:
         return content
 
 
-def _inflate(body: bytes, wbits: int) -> bytes:
+def _too_large(most: int) -> ArangoError:
+    return ArangoError(413, message=f"request body too large: at most {most} bytes")
+
+
+def _inflate(body: bytes, wbits: int, most: int) -> bytes:
     stream = zlib.decompressobj(wbits)
-    unpacked = stream.decompress(body, MAX_BODY)
+    unpacked = stream.decompress(body, most)
     if stream.unconsumed_tail:
-        raise ArangoError(413, message=f"request body too large: at most {MAX_BODY} bytes")
+        raise _too_large(most)
     return unpacked + stream.flush()
 
 
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    "identity": lambda body: body,
-    "gzip": lambda body: _inflate(body, zlib.MAX_WBITS | 16),
-    "deflate": lambda body: _inflate(body, zlib.MAX_WBITS),
+_UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
+    "identity": lambda body, most: body,
+    "gzip": lambda body, most: _inflate(body, zlib.MAX_WBITS | 16, most),
+    "deflate": lambda body, most: _inflate(body, zlib.MAX_WBITS, most),
 }
 
 

@@ -183,7 +183,11 @@ class Streams:
             self._watch.start()
 
     def _abort_idle(self) -> None:
-        while streams := self._open():
-            time.sleep(min(self.idle_seconds / 4, 1.0))
-            for stream in streams:
-                stream.abort_if_idle(self.idle_seconds)
+        while True:
+            while streams := self._open():
+                time.sleep(min(self.idle_seconds / 4, 1.0))
+                for stream in streams:
+                    stream.abort_if_idle(self.idle_seconds)
+            self._watch = None
+            if not self._open():  # what began before relies on this thread, what begins from now on on another
+                return

@@ -150,7 +150,7 @@ def _checked(status: int, body: bytes, url: str) -> None:
     if status in (401, 403):
         raise Unauthorized(f"{_named(url)} refused the credentials (HTTP {status})", signed_in=status == 403)
     if status == 404:
-        raise NotFound([f"{_named(url)}{said}"])
+        raise NotFound([f"{_named(url)}{said}"], "Check the URL.")
     if status in _AGAIN or status >= 500:
         raise Unavailable(f"{_named(url)} answered HTTP {status}{said}")
     raise Invalid(_named(url), f"refused the request (HTTP {status}){said}")

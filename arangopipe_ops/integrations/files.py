@@ -58,7 +58,7 @@ def _filled(path: str, period: Period) -> str:
 def _records(pattern: str, format: str | None, storage: Mapping[str, Any], texts: Collection[Any]) -> Iterator[Record]:
     found = list(_opened(pattern, storage))
     if not found:
-        raise NotFound([_shown(pattern)])
+        raise NotFound([_shown(pattern)], "Check the path.")
     for name, opened in found:
         kind = format or name.removesuffix(".gz").rpartition(".")[2].lower()
         if kind not in FORMATS:
@@ -68,7 +68,7 @@ def _records(pattern: str, format: str | None, storage: Mapping[str, Any], texts
                 plain: Any = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
                 yield from FORMATS[kind](plain, texts)
         except FileNotFoundError:
-            raise NotFound([_shown(name)]) from None
+            raise NotFound([_shown(name)], "Check the path.") from None
         except Invalid as error:
             error.where = _shown(name)
             raise

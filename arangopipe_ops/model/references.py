@@ -4,7 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from arangopipe_ops.errors import Invalid
@@ -49,6 +49,8 @@ class Target:
     collection: str
     key: str | None = None
     name: str | None = None
+    said: str = field(default="", compare=False)
+    """What people call it, where that is more than the key tells."""
 
     @property
     def token(self) -> str:
@@ -56,7 +58,8 @@ class Target:
         return f"{self.collection}/{self.key}" if self.name is None else f"{self.collection}?{self.name}"
 
     def __str__(self) -> str:
-        return self.token if self.name is None else f"{self.name!r} in {self.collection}"
+        called = self.said if self.name is None else repr(self.name)
+        return f"{called} in {self.collection}" if called else self.token
 
 
 Reference = Ref | Mapping[str, Any] | str
@@ -103,7 +106,8 @@ def _mapped_target(node: NodeType, reference: Mapping[str, Any]) -> Target:
         return _plain_target(node, identifying(node, node.name, reference))
     if missing:
         raise Invalid(node.kind, f"the reference {dict(reference)!r} has neither _id nor {missing[0]}")
-    return Target(node.collection, key=key_of(node.kind, [canonical(reference[name]) for name in node.identity]))
+    key = key_of(node.kind, [canonical(reference[name]) for name in node.identity])
+    return Target(node.collection, key=key, said=", ".join(f"{name} {reference[name]!r}" for name in node.identity))
 
 
 def sure_key(kind: str, reference: Any) -> str:

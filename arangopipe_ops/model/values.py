@@ -15,6 +15,7 @@ from arangopipe_ops.errors import Invalid
 Document = dict[str, Any]
 
 MAX_DEPTH = 64
+_LACKING = "is a missing value, which JSON cannot hold; leave it out or store None"
 
 
 def canonical(value: Any, path: str = "") -> Any:
@@ -45,6 +46,8 @@ def _canonical(value: Any, path: str, parents: tuple[int, ...]) -> Any:
         return [_canonical(item, f"{path}[{i}]", inside) for i, item in enumerate(value)]
     if hasattr(value, "tolist"):
         return _canonical(value.tolist(), path, inside)
+    if type(value).__name__ == "NAType":  # of pandas
+        raise Invalid(path, _LACKING)
     raise Invalid(path, f"{type(value).__name__} cannot be stored; convert it to text, a number, a list or a dict")
 
 
@@ -83,6 +86,8 @@ def _real(value: float, path: str) -> int | float:
 
 
 def _instant(value: datetime, path: str) -> str:
+    if value != value:  # pandas' NaT
+        raise Invalid(path, _LACKING)
     if value.tzinfo is None:
         raise Invalid(path, "is a time without a zone; give it one, for example datetime.now(timezone.utc)")
     unit = "microseconds" if value.microsecond % 1000 else "milliseconds"
@@ -117,6 +122,8 @@ def moment(value: Any, path: str) -> str:
             value = datetime.fromisoformat(value) if "T" in value or " " in value else date.fromisoformat(value)
         except ValueError:
             raise Invalid(path, f"{value!r} is not an ISO 8601 time, such as 2026-01-31 or {_EXAMPLE}") from None
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise Invalid(path, f"{value.isoformat()!r} is a time without a zone; give it one, as in {_EXAMPLE}")
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), UTC)
     if not isinstance(value, datetime):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from inspect import signature
 from typing import Any
 
 from arangopipe_ops.errors import Invalid, Misconfigured
@@ -34,8 +35,12 @@ class Source:
         object.__setattr__(self, "name", self.name or self.type)
 
     def reader(self) -> Read:
-        """Return what reads it. Raises Invalid for a type that there is not, Misconfigured."""
-        return reader(self.type)
+        """Return what reads it. Raises Invalid for an unknown type and for an option that it lacks, Misconfigured."""
+        read = reader(self.type)
+        for each in signature(read).parameters.values():
+            if each.kind is each.KEYWORD_ONLY and each.default is each.empty and each.name not in self.options:
+                raise Invalid(f"{self.name}.{each.name}", f"is missing; a source of the type {self.type} needs it")
+        return read
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> "Source":

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from arangopipe_ops.errors import Invalid
+
 _COMPARISONS: Mapping[str, str] = {
     "!=": "!=",
     "==": "==",
@@ -33,6 +35,8 @@ def conditions(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
             default=(len(text), ""),
         )
         name, plain = text[:at].strip(), text[at + len(sign) :].strip()
+        if sign == "=" and plain.startswith(("<", ">")):
+            raise Invalid(name, f"'={plain[0]}' is not one of {', '.join(_COMPARISONS)}; quote a text that begins so")
         operator = _COMPARISONS.get(sign, "exists")
         wanted = json_or_text(plain) if operator not in ("prefix", "contains") else plain
         where.setdefault(name, {})[operator] = True if operator == "exists" else wanted

@@ -157,8 +157,8 @@ class GraphReader:
     def lineage(
         self,
         reference: Any,
-        *,
         kind: str | None = None,
+        *,
         direction: Direction = "both",
         depth: int = 100,
         kinds: Sequence[str] | None = None,
@@ -227,7 +227,7 @@ class GraphReader:
         return linked(answer, self.schema, edge, outward)
 
     def dependents(
-        self, reference: Any, *, kind: str | None = None, depth: int = 8, fan: int = 25, limit: int = 500
+        self, reference: Any, kind: str | None = None, *, depth: int = 8, fan: int = 25, limit: int = 500
     ) -> Dependents:
         """Return which active deployments depend on a node, and a part of all that does: see `impact` and `lineage`.
 
@@ -239,7 +239,7 @@ class GraphReader:
         check_found(answer["start"], target)
         return dependents(answer, self.schema, start, ends)
 
-    def impact(self, reference: Any, *, kind: str | None = None) -> list[LineageNode]:
+    def impact(self, reference: Any, kind: str | None = None) -> list[LineageNode]:
         """Return everything that depends on a node: what it influenced, and the models of the runs among them.
 
         Nearest first. The lineage follows influence, which leads from a model to its runs; here the way back

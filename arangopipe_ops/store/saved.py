@@ -16,7 +16,7 @@ _SAVE = """
 LET old = FIRST(FOR a IN @@audit FILTER a._key == @key RETURN a.saved) || {}
 LET full = LENGTH(ATTRIBUTES(UNSET(old, @name))) >= @most
 LET rows = full ? [] : [{_key: @key, saved: {[@name]: MERGE(@query, {at: DATE_ISO8601(DATE_NOW())})}}]
-FOR row IN rows INSERT row INTO @@audit OPTIONS {overwriteMode: "update"} RETURN NEW._key"""
+FOR row IN rows INSERT row INTO @@audit OPTIONS {overwriteMode: "update"} RETURN old[@name]"""
 
 _FORGET = """
 FOR key IN (FOR a IN @@audit FILTER a._key == @key AND HAS(a.saved, @name) RETURN a._key)
@@ -38,16 +38,22 @@ def saved_queries(store: Store) -> dict[str, SavedQuery]:
     return dict(sorted((saved or {}).items()))
 
 
-def save_query(store: Store, name: str, text: str, binds: str, by: str) -> None:
-    """Keep a statement under a name, in the place of one that has it. Raises Invalid, and Conflict when all is full."""
+def save_query(store: Store, name: str, text: str, binds: str, by: str) -> SavedQuery | None:
+    """Keep a statement under a name, in the place of one that has it, which is returned.
+
+    Raises Invalid, and Conflict when all is full.
+    """
     name = model.canonical(name.strip(), "name")
     if not 0 < len(name) <= 100:
         raise Invalid("name", "is to have 1 to 100 characters; give the statement a name")
     if not text.strip() or len(text) + len(binds) > LONGEST:
         raise Invalid("text", f"is to be a statement of at most {LONGEST:,} characters, with its bind variables")
     query = {"text": text, "binds": binds, "by": by}
-    if not store.query(_SAVE, _about(name) | {"query": query, "most": MOST}):
+    saved = store.query(_SAVE, _about(name) | {"query": query, "most": MOST})
+    if not saved:
         raise Conflict(f"{AUDIT}/{KEY}", [], f"holds {MOST} statements, which are all it may; remove one first")
+    replaced: SavedQuery | None = saved[0]
+    return replaced
 
 
 def forget_query(store: Store, name: str) -> bool:

@@ -12,6 +12,7 @@ from arangopipe_ops.model import AUDIT, Document, NodeType, Schema
 from arangopipe_ops.store.statements import EXTENSION, appended
 
 MAX_PAGE = 10_000
+MAX_CONDITIONS = 200
 
 Where = Mapping[str, Any]
 """Conditions by attribute (`a.b` is one inside another): a value it equals, or a mapping of operators to values.
@@ -230,6 +231,8 @@ def filters(where: Where, binds: Document) -> str:
             a, v = attribute(name, f"a{len(binds)}", binds), f"v{len(binds)}"
             binds[v] = value
             texts.append("\n  FILTER " + OPERATORS[operator].aql.format(a=a, v=f"@{v}"))
+            if len(texts) > MAX_CONDITIONS:
+                raise Invalid("where", f"has more than {MAX_CONDITIONS} conditions")
     return "".join(texts)
 
 

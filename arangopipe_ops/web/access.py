@@ -30,6 +30,8 @@ class ServerAccess:
     This process keeps no password, and tokens only in memory, to go on with a caller's connection.
     """
 
+    tokens = "POST /api/v1/token gives one"
+
     def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = without_credentials(url)
         self.timeout = timeout
@@ -46,6 +48,10 @@ class ServerAccess:
     def store(self, token: str) -> Store:
         """Return the store as the token's user sees it; the first request shows whether the token is good."""
         return self._store(token)
+
+    def confirm(self, token: str) -> None:
+        """Return if the database knows the token. Raises Unauthorized."""
+        self.store(token).stage()
 
     def rights(self, token: str) -> Rights:
         """Return what the token's user may do, as the database says."""
@@ -67,6 +73,8 @@ class FileAccess:
     not there yet.
     """
 
+    tokens = f"it was printed at the start, or chosen there by ${TOKEN_VARIABLE}"
+
     def __init__(self, url: str, timeout: float = DEFAULT_TIMEOUT, token: str | None = None) -> None:
         self.url = url
         self.generated = None if token else secrets.token_urlsafe(32)
@@ -79,7 +87,7 @@ class FileAccess:
 
     def token(self, username: str, password: str) -> str:
         """Raise Unauthorized: there is nobody to sign in."""
-        raise Unauthorized("The database is a file without users. Use the token that was printed at the start.")
+        raise Unauthorized(f"The database is a file without users. Use its token: {self.tokens}.")
 
     def redeemed(self, ticket: str) -> str:
         """Return the token for the ticket. Raises Unauthorized for any other text, and the second time."""
@@ -92,8 +100,14 @@ class FileAccess:
     def store(self, token: str) -> Store:
         """Return the store. Raises Unauthorized for another token."""
         if not _same(token, self._token):
-            raise Unauthorized("The token is not the one that was printed at the start.")
+            raise Unauthorized(
+                f"The token is not the one that was printed at the start, or chosen by ${TOKEN_VARIABLE}."
+            )
         return self._store
+
+    def confirm(self, token: str) -> None:
+        """Return if it is the token. Raises Unauthorized."""
+        self.store(token)
 
     def rights(self, token: str) -> Rights:
         """Return what whoever has the token may do: everything, but for users, which a file has not."""

@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from arangopipe_ops import drawing
 from arangopipe_ops.analytics import QUESTIONS
@@ -21,8 +21,8 @@ from arangopipe_ops.stages import STAGES, arguments_of, make
 from arangopipe_ops.store import Change, Comparison, Deletion, Event, OnConflict, Page, Store, Summary
 from arangopipe_ops.web import bulk
 from arangopipe_ops.web.access import Access
-from arangopipe_ops.web.problems import Answer, problems
-from arangopipe_ops.web.shapes import REFERENCE, answer_of, body_of, given
+from arangopipe_ops.web.problems import MAX_UNKNOWN_BYTES, Answer, problems
+from arangopipe_ops.web.shapes import REFERENCE, Shape, Texts, answer_of, body_of, given
 from arangopipe_ops.web.works import apart, turn
 
 MAX_COMPARED = 1000
@@ -31,19 +31,28 @@ bearer = HTTPBearer(auto_error=False, description="The token that POST /api/v1/t
 
 
 class SignedIn(APIRoute):
-    """A route that looks at the token before it reads the body."""
+    """A route that looks at the token before it reads the body, and has the database do so before a large one."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def signed_in(request: Request) -> Response:
+            access = _access(request)
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":
-                raise Unauthorized("No token was given. Get one from POST /api/v1/token.")
-            request.state.store = _access(request).store(token.strip())
+                raise Unauthorized(f"No token was given. Send Authorization: Bearer TOKEN; {access.tokens}.")
+            request.state.store = access.store(token.strip())
+            if _is_large(request):
+                await anyio.to_thread.run_sync(access.confirm, token.strip())
             return await handle(request)
 
         return signed_in
+
+
+def _is_large(request: Request) -> bool:
+    """Return whether a request has a body that may be large."""
+    said = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or not said.isdecimal() or int(said) > MAX_UNKNOWN_BYTES
 
 
 def _access(request: Request) -> Access:
@@ -63,12 +72,6 @@ routes = APIRouter(
     dependencies=[Depends(bearer)],
     responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
 )
-
-
-class Shape(BaseModel):
-    """A body that has what it says and nothing else, of the types it says."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 # --- service ---------------------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ class NewEdge(Shape):
 
     source: REFERENCE
     target: REFERENCE
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Any] = Field({})
 
 
 @routes.post("/edges/{edge}", tags=["stages"], status_code=204)
@@ -225,7 +228,7 @@ class SearchRequest(Shape):
     """What to look for; see the store's page of the documentation for the operators of `where`."""
 
     kind: str | None = None
-    where: dict[str, Any] = {}
+    where: dict[str, Any] = Field({})
     text: str | None = None
     name: str | None = None
     since: str | None = None
@@ -263,7 +266,7 @@ class Annotations(Shape):
 
     description: str | None = None
     owner: str | None = None
-    tags: list[str] | None = None
+    tags: Texts | None = None
     tag: str | None = None
     deployment_tag: str | None = None
 
@@ -351,7 +354,7 @@ def delete(store: CallersStore, plan: answer_of(Deletion), reason: Reason = None
 class Runs(Shape):
     """Runs to lay side by side, by `run_id` or `_id`."""
 
-    runs: Annotated[list[str], Field(min_length=1, max_length=MAX_COMPARED)]
+    runs: Annotated[Texts, Field(min_length=1, max_length=MAX_COMPARED)]
 
 
 @routes.post("/compare", tags=["runs"], response_model=answer_of(Comparison))
@@ -404,7 +407,7 @@ def questions(store: CallersStore) -> Any:
 
 
 def _question_route(name: str, question: Callable[..., Any]) -> None:
-    body = body_of(question, arguments(question), "forbid")
+    body = body_of(question, arguments(question), Shape)
 
     def ask(request: Request, store: CallersStore, arguments: Annotated[Any, Body()]) -> Answer:
         with turn(request):

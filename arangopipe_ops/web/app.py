@@ -58,6 +58,7 @@ def run(app: FastAPI, listener: socket.socket, *, access_log: bool = True) -> No
         app,
         log_config=None,
         access_log=access_log,
+        http="h11",  # unlike httptools, which would be taken where it is installed, it reads no endless headers
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )

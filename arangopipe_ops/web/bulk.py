@@ -33,7 +33,7 @@ async def write_lines(request: Request, store: Store, on_conflict: OnConflict, r
     """Write the stages that a body describes while it arrives. Raises what `Store.write_many` raises."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise HTTPException(415, f"the body is not said to be JSON lines; send Content-Type: {MEDIA_TYPE}")
-    arriving = _lines(request)
+    arriving = lines_of(request)
 
     def lines() -> Iterator[str]:
         while (line := anyio.from_thread.run(anext, arriving, None)) is not None:
@@ -45,22 +45,25 @@ async def write_lines(request: Request, store: Store, on_conflict: OnConflict, r
     return await anyio.to_thread.run_sync(write, limiter=_uploads)
 
 
-async def _lines(request: Request) -> AsyncIterator[str]:
-    rest = b""
+async def lines_of(request: Request) -> AsyncIterator[str]:
+    """Yield the lines of a body while it arrives. Raises HTTPException."""
+    line = bytearray()
     try:
         async for chunk in request.stream():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield _text(line)
-            if len(rest) > MAX_BODY_BYTES:
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                yield _text(line + end)
+                line.clear()
+            line += rest
+            if len(line) > MAX_BODY_BYTES:
                 raise HTTPException(413, f"a line is larger than {MAX_BODY_BYTES:,} bytes")
     except ClientDisconnect:
         raise HTTPException(400, "the body ended early") from None
-    if rest:
-        yield _text(rest)
+    if line:
+        yield _text(line)
 
 
-def _text(line: bytes) -> str:
+def _text(line: bytearray) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError:

@@ -14,6 +14,11 @@ from starlette.routing import Match
 from arangopipe_ops import errors
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_FORM_BYTES = 1024 * 1024
+MAX_UNKNOWN_BYTES = 64 * 1024
+"""What is read of somebody whom the database has not let in: no other request goes on while a body is taken apart."""
+
+UNKNOWN = {"/api/v1/token", "/sign-in"}
 STREAMED = {"/api/v1/stages"}
 MAX_DETAIL = 1000
 MEDIA_TYPE = "application/problem+json"
@@ -128,8 +133,13 @@ async def _validation(request: Request, error: Exception) -> Answer:
 
 async def _http(request: Request, error: Exception) -> Answer:
     assert isinstance(error, HTTPException)
-    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
-    return problem(error.status_code, _DETAILS.get(str(error.detail)) or str(error.detail), headers)
+    detail = _DETAILS.get(str(error.detail)) or str(error.detail)
+    if error.status_code == 405:
+        allowed = _allowed(request)
+        return problem(405, f"{detail}; it takes {allowed}", {"Allow": allowed})
+    if error.status_code == 404 and request.url.path.startswith("/api/"):
+        detail = f"{detail}; /openapi.json tells what there is"
+    return problem(error.status_code, detail, error.headers)
 
 
 _DETAILS: Mapping[str, str] = {
@@ -164,33 +174,37 @@ HANDLERS: Mapping[type[Exception], Handler] = {
 }
 
 
+def most_bytes(path: str) -> int:
+    """Return how large the body of a request for a path may be."""
+    if path in UNKNOWN:
+        return MAX_UNKNOWN_BYTES
+    return MAX_BODY_BYTES if path.startswith("/api/") else MAX_FORM_BYTES
+
+
 class BodyLimit:
-    """Answers 413 to a body over `MAX_BODY_BYTES`, also to one that does not say its length.
+    """Answers 413 to a body over `most_bytes`, also to one that does not say its length.
 
     The paths in `STREAMED` read theirs piece by piece.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
-        self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in STREAMED:
             return await self.app(scope, receive, send)
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.limit:
-            return await self._refused(scope, receive, send)
+        length, most = dict(scope["headers"]).get(b"content-length", b"0"), most_bytes(scope["path"])
+        too_large = f"the body is larger than {most:,} bytes"
+        if not length.isdigit() or int(length) > most:
+            return await problem(413, too_large)(scope, receive, send)
         taken = 0
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self.limit:
-                raise HTTPException(413, f"the body is larger than {self.limit:,} bytes")
+            if taken > most:
+                raise HTTPException(413, too_large)
             return message
 
         return await self.app(scope, counted, send)
-
-    async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await problem(413, f"the body is larger than {self.limit:,} bytes")(scope, receive, send)

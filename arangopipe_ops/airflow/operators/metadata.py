@@ -90,6 +90,14 @@ class MetadataOperator(TellsLineage, ValueTemplates, BaseOperator):
         first = self.template_fields[0]
         return f"{self.operator_name}({first}={getattr(self, first)!r})"
 
+    def warn_of_params(self, context: "Context") -> None:
+        """Say that the task's own `params`, which are Airflow's, are not what the run obtained."""
+        if own := sorted(self.params.keys() - context["dag"].params.keys()):
+            self.log.warning(
+                "The run has no parameters: params (%s) are Airflow's, for templates; a run's are called parameters.",
+                ", ".join(own),
+            )
+
 
 def _is_ref(answer: Any) -> "TypeGuard[Ref]":
     return isinstance(answer, dict) and answer.keys() >= {"_id", "kind"}

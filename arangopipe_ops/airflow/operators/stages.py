@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import XComArg
+from airflow.sdk import BaseOperator, XComArg
 
 from arangopipe_ops import errors
 from arangopipe_ops.airflow.links import ArangopipeLineageLink, ArangopipeNodeLink
@@ -59,6 +59,9 @@ class StageOperator(MetadataOperator):
     def arguments(self, context: "Context") -> dict[str, Any]:
         """Return the stage's arguments; those left at None take the stage's defaults."""
         given = {name: at_hand(getattr(self, name)) for name in self.stage_arguments}
+        for name, value in given.items():
+            if isinstance(value, BaseOperator):
+                raise errors.Invalid(name, f"is the task {value.task_id}; give what it returns, as its .output")
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -232,7 +235,10 @@ class LogRunOperator(StageOperator):
         explicit = super().arguments(context)
         if self.parameters is not None:
             explicit["params"] = self.parameters
-        return {**defaults, **result, **explicit}
+        arguments = {**defaults, **result, **explicit}
+        if arguments.get("params") is None:
+            self.warn_of_params(context)
+        return arguments
 
 
 class RegisterDeploymentOperator(StageOperator):

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from arangopipe_ops import admin, stages
 from arangopipe_ops.admin.retention import days_of
 from arangopipe_ops.errors import Invalid, Unauthorized
 from arangopipe_ops.model import SCHEMA, moment
+from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.nodes import rows_of
-from arangopipe_ops.web.pages.rendering import done, kind_of, name_of, redirect, render
+from arangopipe_ops.web.pages.rendering import address_of, done, name_of, redirect, render
 from arangopipe_ops.web.pages.sessions import (
     LOOKS,
     CallersRights,
@@ -44,18 +45,38 @@ def administration(request: Request, rights: CallersRights) -> Response:
 # --- nodes
 
 
+class Listed(BaseModel):
+    """Which nodes are listed, also those that are archived; an empty text is a condition that is not made."""
+
+    kind: str = "Project"
+    name: str = ""
+    cursor: str = ""
+
+    def address(self, **changes: str) -> str:
+        """Return the address of this list with some changes."""
+        return address_of("/admin/nodes", self, **changes)
+
+
 @routes.get("/admin/nodes")
-def nodes(
-    request: Request, store: CallersStore, rights: CallersRights, kind: str = "Project", cursor: str = ""
-) -> Response:
-    """Show the nodes of a kind, also those that are archived."""
+def nodes(request: Request, store: CallersStore, rights: CallersRights, asked: Annotated[Listed, Query()]) -> Response:
+    """Show the nodes of a kind, and the form that archives or restores each."""
     schema = store.stage().schema
-    page = store.search(kind, archived=True, limit=PAGE, cursor=cursor or None, count=False)
+    page = store.search(
+        asked.kind,
+        name=asked.name or None,
+        archived=True,
+        limit=PAGE,
+        cursor=asked.cursor or None,
+        count=False,
+        within=MAX_PAGE,
+    )
     facts = {
-        "kind": schema.node(kind).kind,
+        "kind": schema.node(asked.kind).kind,
         "kinds": list(schema.nodes),
+        "asked": asked,
         "rows": rows_of(page["nodes"], schema),
-        "next": page["cursor"] and f"/admin/nodes?{urlencode({'kind': kind, 'cursor': page['cursor']})}",
+        "looked": MAX_PAGE if page.get("reached") else None,
+        "next": page["cursor"] and asked.address(cursor=page["cursor"]),
         "may": rights,
     }
     return render(request, "admin_nodes.html", facts)
@@ -71,11 +92,11 @@ def change_node(
     change: Literal["archive", "restore"],
     fields: Form,
 ) -> Response:
-    """Hide a node from searches, or undo that."""
+    """Hide a node from searches, or undo that; then show the list that its form was in."""
     changed = getattr(store, change)(f"{collection}/{key}", reason=fields.get("reason") or None)
-    node, told = changed["nodes"][0], {"archive": "is archived", "restore": "is restored"}[change]
-    notice = f"{name_of(node, store.schema)} {told}."
-    return done(request, session, f"/admin/nodes?kind={quote(kind_of(node, store.schema))}", notice)
+    told = {"archive": "is archived", "restore": "is restored"}[change]
+    listed = Listed(**{name: fields[name] for name in Listed.model_fields if name in fields})
+    return done(request, session, listed.address(), f"{name_of(changed['nodes'][0], store.schema)} {told}.")
 
 
 @routes.post("/admin/projects", dependencies=[needs("write")])
@@ -125,8 +146,10 @@ def add_edge_type(request: Request, store: CallersStore, session: CallersSession
 def rank(request: Request, store: CallersStore, session: CallersSession, fields: Form) -> Response:
     """Have runs ranked by a metric, or not any more."""
     metric, off = fields.get("metric", "").strip(), "off" in fields
-    (admin.unrank if off else admin.rank)(store.db, metric)
-    notice = f"Runs are {'not ' if off else ''}ranked by {metric}{' any more' if off else ''}."
+    changed = (admin.unrank if off else admin.rank)(store.db, metric)
+    notice = f"Runs are ranked by {metric}."
+    if off:
+        notice = f"Runs are not ranked by {metric}{' any more' if changed else ', and were not before'}."
     return done(request, session, "/admin/types", notice)
 
 

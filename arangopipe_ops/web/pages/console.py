@@ -71,11 +71,13 @@ class Console(NamedTuple):
     session: Session
     rights: Rights
     asked: Statement
+    name: str = ""
 
     def page(self, status: int = 200, **facts: Any) -> Response:
         """Return the page with the form, what became of the statement, and those of before."""
         known = {
             "asked": self.asked,
+            "name": self.name,
             "past": list(self.session.statements),
             "saved": {name: (Statement(it["text"], it["binds"]), it) for name, it in saved_queries(self.store).items()},
             "may": self.rights,
@@ -98,7 +100,7 @@ def at_console(
 ) -> Console:
     """Return who sent a form, and the statement in it."""
     text = fields.get("text", "").replace("\r\n", "\n")
-    return Console(request, store, session, rights, Statement(text, fields.get("binds", "")))
+    return Console(request, store, session, rights, Statement(text, fields.get("binds", "")), fields.get("name", ""))
 
 
 AtConsole = Annotated[Console, Depends(at_console)]
@@ -112,7 +114,7 @@ def console(console: AtConsole, text: str = "", binds: str = "", saved: str = ""
         if saved not in queries:
             raise NotFound([saved])
         text, binds = queries[saved]["text"], queries[saved]["binds"]
-    return console._replace(asked=Statement(text, binds)).page()
+    return console._replace(asked=Statement(text, binds), name=saved).page()
 
 
 @routes.post("/query")
@@ -129,14 +131,14 @@ def write(console: AtConsole, fields: Form) -> Response:
 
 
 @routes.post("/query/save", dependencies=[needs("write")])
-def save(console: AtConsole, fields: Form) -> Response:
+def save(console: AtConsole) -> Response:
     """Save a statement under a name."""
-    name = fields.get("name", "")
     try:
-        save_query(console.store, name, *console.asked, by=console.session.user)
+        replaced = save_query(console.store, console.name, *console.asked, by=console.session.user)
     except (Invalid, Conflict) as error:
         return console.page(status_of(error), problem=str(error))
-    told = f"{name.strip()} is saved, for all who read this graph."
+    instead = f", in the place of what {replaced['by']} had saved" if replaced else ""
+    told = f"{console.name.strip()} is saved, for all who read this graph{instead}."
     return done(console.request, console.session, console.asked.address, told)
 
 

@@ -1,12 +1,11 @@
 """Errors as pages: the API's problem documents, for people."""
 
 import json
-from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from arangopipe_ops.web.pages.rendering import path_of, render
+from arangopipe_ops.web.pages.rendering import came_from, path_of, render
 from arangopipe_ops.web.pages.sessions import callers_of
 from arangopipe_ops.web.problems import HANDLERS, Handler
 
@@ -28,20 +27,8 @@ def _by_path(handler: Handler) -> Handler:
         document = json.loads(bytes(problem.body))
         if problem.status_code == 401:
             return callers_of(request).unknown(request, document["detail"])
-        page = render(request, "failure.html", document | {"back": _before(request)}, problem.status_code)
+        page = render(request, "failure.html", document | {"back": came_from(request)}, problem.status_code)
         page.headers.update({name: value for name, value in problem.headers.items() if name in _TOLD})
         return page
 
     return answered
-
-
-def _before(request: Request) -> str | None:
-    """Return the path and query of the page that somebody came from, if that is another one of ours."""
-    said = request.headers.get("referer", "")
-    again = request.method == "GET" and said == str(request.url)
-    try:
-        came = urlsplit(said)
-    except ValueError:
-        return None
-    ours = came.netloc == request.headers.get("host")
-    return urlunsplit(("", "", f"/{came.path.lstrip('/')}", came.query, "")) if ours and not again else None

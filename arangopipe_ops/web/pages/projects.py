@@ -143,7 +143,8 @@ def _pictures(runs: Sequence[Document], techniques: Mapping[str, int]) -> Iterat
     if runs:
         yield bars("Runs by status", dict(Counter(str(run["run"].get("status", "unknown")) for run in runs)))
         unit, spans = _by_time(runs)
-        yield bars(f"Runs by {unit}", dict(sorted(spans.items(), reverse=True)[:SPANS]))
+        cut = f", the newest {SPANS} of {len(spans)}" if len(spans) > SPANS else ""
+        yield bars(f"Runs by {unit}{cut}", dict(sorted(spans.items(), reverse=True)[:SPANS]))
 
 
 def _by_time(runs: Sequence[Document]) -> tuple[str, Counter[str]]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -91,6 +91,18 @@ def redirect(request: Request, path: str) -> Response:
 def path_of(request: Request) -> str:
     """Return the path of a request inside the application."""
     return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+
+
+def came_from(request: Request) -> str | None:
+    """Return the path and query of the page that somebody came from, if that is another one of ours."""
+    said = request.headers.get("referer", "")
+    again = request.method == "GET" and said == str(request.url)
+    try:
+        came = urlsplit(said)
+    except ValueError:
+        return None
+    ours = came.netloc == request.headers.get("host")
+    return urlunsplit(("", "", f"/{came.path.lstrip('/')}", came.query, "")) if ours and not again else None
 
 
 def download(content: str | bytes, media: str, name: str) -> Response:

@@ -48,6 +48,11 @@ class Asked(BaseModel):
         return any((self.kind, self.text, self.name, self.tag, self.where.strip(), self.since, self.until))
 
     @property
+    def of_kind_alone(self) -> bool:
+        """Whether it looks for all nodes of a kind, from the first."""
+        return bool(self.kind) and not self.cursor and not self.model_copy(update={"kind": ""}).filtered
+
+    @property
     def within(self) -> int:
         """How many nodes of a kind are looked at, at most."""
         return WITHIN_KIND if self.kind else WITHIN_ALL

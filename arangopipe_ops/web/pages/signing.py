@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from arangopipe_ops.connection import user_of
 from arangopipe_ops.errors import Unauthorized
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
-from arangopipe_ops.web.pages.rendering import path_of, redirect, render
+from arangopipe_ops.web.pages.rendering import came_from, path_of, redirect, render
 from arangopipe_ops.web.pages.sessions import (
     Form,
     Session,
@@ -78,18 +78,23 @@ class SignedIn:
     def unknown(self, request: Request, detail: str) -> Response:
         """Lead to the sign-in and from there back; a session whose token is good no more has ended."""
         sessions_of(request).close(cookie_of(request))
-        query = f"?{request.url.query}" if request.url.query else ""
-        back = f"?next={quote(path_of(request) + query, safe='')}" if request.method == "GET" else ""
-        return redirect(request, f"/sign-in{back}")
+        if request.method == "GET":
+            query = f"?{request.url.query}" if request.url.query else ""
+            return redirect(request, f"/sign-in?{urlencode({'next': path_of(request) + query})}")
+        form = (came_from(request) or "/").removeprefix(request.scope.get("root_path", ""))
+        return redirect(request, f"/sign-in?{urlencode({'next': form, 'unsent': 'yes'})}")
+
+
+_UNSENT = "Nothing was done: you were not signed in any more. Sign in, and send the form again."
 
 
 @routes.get("/sign-in")
-def sign_in_page(request: Request, ticket: str = "", next: str = "") -> Response:
+def sign_in_page(request: Request, ticket: str = "", next: str = "", unsent: bool = False) -> Response:
     """Show the form, or take the ticket of a link, which then stands in the address no more."""
     if session_of(request) is not None:
         return _on(request, next)
     if not ticket:
-        return _asked(request, next)
+        return _asked(request, next, _UNSENT if unsent else None, status=200)
     try:
         return _entered(request, access_of(request).redeemed(ticket), next)
     except Unauthorized as error:
@@ -119,10 +124,10 @@ async def sign_out(request: Request) -> Response:
     return redirect(request, "/sign-in")
 
 
-def _asked(request: Request, next: str, problem: str | None = None, username: str = "") -> Response:
+def _asked(request: Request, next: str, problem: str | None, username: str = "", status: int = 401) -> Response:
     request.state.cookie = cookie_of(request) or secrets.token_urlsafe(32)
     facts = {"next": next, "problem": problem, "username": username, "file": _is_file(request)}
-    response = render(request, "sign_in.html", facts, 401 if problem else 200)
+    response = render(request, "sign_in.html", facts, status)
     keep(response, request, cookie_of(request))
     return response
 

@@ -140,8 +140,8 @@ function onPointed(event) {
   if (group && event.timeStamp - focused > REST) tell(group);
 }
 
-function toStart() {
-  const { left, top, width, height } = boxes.get(picture.dataset.start).getBoundingClientRect();
+function toMiddle(group) {
+  const { left, top, width, height } = group.getBoundingClientRect();
   const around = picture.getBoundingClientRect();
   picture.scrollBy(left + width / 2 - around.left - around.width / 2, top + height / 2 - around.top - around.height / 2);
 }
@@ -155,6 +155,9 @@ picture.addEventListener("pointerover", onPointed);
 picture.addEventListener("focusin", onFocus);
 picture.addEventListener("keydown", onKey);
 details.hidden = false;
-tell(boxes.get(picture.dataset.start));
+const opened = new URL(location).searchParams.getAll("open").findLast((id) => boxes.has(id));
+const first = boxes.get(opened ?? picture.dataset.start);
+tell(first);
 zoomTo(Math.max(READABLE, Math.min(fitting(), natural)));
-toStart();
+toMiddle(first);
+if (opened) first.querySelector("a").focus({ preventScroll: true });
