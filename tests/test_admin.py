@@ -65,7 +65,7 @@ def test_the_plan_names_each_difference_and_what_happens_to_it(db: Any) -> None:
     """Missing is created, too narrow waits for force, a foreign index or edge collection stays."""
     db.collection("models").add_index({"type": "persistent", "fields": ["mine"]})
     db.graph(GRAPH).create_edge_definition("likes", ["run"], ["run"])
-    db.graph(GRAPH).replace_edge_definition("run_datasets", ["run"], ["models"])
+    db.graph(GRAPH).replace_edge_definition("run_datasets", ["project", "run"], ["models"])
     db.delete_collection("project_models")
     assert told(plan(db)) == {
         ("index", "models (mine)", "extra", "nothing", False),
@@ -79,8 +79,9 @@ def test_the_plan_names_each_difference_and_what_happens_to_it(db: Any) -> None:
     assert provision(db, again=True)
     assert db.has_collection("project_models")
     assert provision(db, force=True)
-    wider = {d["edge_collection"]: d["to_vertex_collections"] for d in db.graph(GRAPH).edge_definitions()}
-    assert wider["run_datasets"] == ["datasets", "models"]
+    [wider] = [d for d in db.graph(GRAPH).edge_definitions() if d["edge_collection"] == "run_datasets"]
+    assert wider["from_vertex_collections"] == ["project", "run"]
+    assert wider["to_vertex_collections"] == ["datasets", "models"]
     assert {each.does for each in plan(db)} == {"nothing"}
     assert provision(db, again=True) is False
 

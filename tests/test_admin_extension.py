@@ -52,6 +52,18 @@ def test_new_kinds_work_everywhere(db: Any) -> None:
     assert Store(db).counts()["reports"] == 0
 
 
+def test_versions_of_a_new_kind(db: Any) -> None:
+    """Without a version, a reference to a node of an added kind means the newest, as a name and as a mapping."""
+    extend(db, nodes=[{"kind": "Protocol", "collection": "protocols", "identity": ["name", "version"]}])
+    store = Store(db)
+    for version in ("1", "2"):
+        stage = store.stage()
+        stage.add("Protocol", {"name": "blind", "version": version})
+        newest = store.write(stage)
+    for reference in ("blind", {"name": "blind"}, {"name": "blind", "version": "2"}, newest):
+        assert store.get(reference, "Protocol")["_id"] == newest["_id"]
+
+
 def test_structure_follows(db: Any) -> None:
     """Collections, edge definitions and indexes are made, also of a node type without an edge; the plan is empty."""
     extend(db, nodes=[REPORT, GRADE], edges=[COVERS])

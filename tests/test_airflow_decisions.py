@@ -83,13 +83,16 @@ def test_a_selection_is_told_and_carried_out(wine: Any, policy: Any) -> None:
     wine.retire("now")
     with dag() as built:
         told = ops.SelectModelOperator(task_id="told", project="wine", policy=policy)
-        done = ops.SelectModelOperator(task_id="done", project="wine", policy=policy, deploy="wine {{ run_id }}")
+        done = ops.SelectModelOperator(
+            task_id="done", project="wine", policy=policy, deploy="wine {{ run_id }}", reason="due"
+        )
         told >> done
     answers = again(built, wine.db)
     assert (answers["told"]["decision"], answers["told"]["candidate"]["run_id"]) == ("promote", "high")
     assert answers["told"]["policy"] == Policy("accuracy").to_json()
     assert set(answers["done"]["deployment"]) == REF
     assert wine.get(answers["done"]["deployment"])["status"] == "active"
+    assert wine.history(answers["done"]["deployment"])[0]["reason"] == f"due: {answers['done']['reason']}"
 
 
 @pytest.mark.parametrize("policy", [{"metrics": "accuracy"}, {"metric": "accuracy", "goal": "up"}, "accuracy"])
@@ -198,6 +201,29 @@ def test_a_mapped_gate_decides_for_each(wine: Any) -> None:
         judged.expand(name=["low", "high"])
     found = states(run(built))
     assert (found["judged.after[0]"], found["judged.after[1]"]) == ("skipped", "success")
+
+
+def test_a_mapped_gate_branches_around_what_joins(wine: Any) -> None:
+    """What comes directly after a mapped gate and after the task it follows as well is not skipped."""
+    from airflow.sdk import task_group
+
+    with dag() as built:
+
+        @task_group
+        def judged(name: str) -> None:
+            ways = {"passed": "judged.good", "failed": "judged.bad"}
+            gate = ops.MetricGateOperator(
+                task_id="gate", node=name, kind="Run", metric="accuracy", threshold=0.85, on_failure="branch", **ways
+            )
+            join = empty("join")
+            join.trigger_rule = "none_failed_min_one_success"
+            gate >> [empty("good"), empty("bad"), join]
+            [built.get_task("judged.good"), built.get_task("judged.bad")] >> join
+
+        judged.expand(name=["low", "high"])
+    found = states(run(built))
+    assert [found[f"judged.{name}[0]"] for name in ("good", "bad", "join")] == ["skipped", "success", "success"]
+    assert [found[f"judged.{name}[1]"] for name in ("good", "bad", "join")] == ["success", "skipped", "success"]
 
 
 @pytest.mark.parametrize("how", [{"on_failure": "skip"}, {"on_failure": "branch", "passed": "judged.after"}])

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -93,6 +94,22 @@ def test_the_listener_records_failed_and_skipped_tasks(graph: Any, listening: An
         node["run_id"].removeprefix(f"watched/{done.run_id}/"): node["status"] for node in graph.search("Run")["nodes"]
     }
     assert found == {"broken": "failed", "passed_over": "skipped"}
+
+
+def test_what_is_tried_again_is_no_failure_yet(graph: Any, listening: Any) -> None:
+    """An attempt that another one follows is not recorded, and neither is the success of that one."""
+    from airflow.sdk import DAG, task
+
+    with DAG("patient", schedule=None) as dag:
+
+        @task(retries=1, retry_delay=timedelta(0))
+        def flaky(ti: Any = None) -> None:
+            if ti.try_number == 1:
+                raise ValueError("not yet")
+
+        flaky()
+    assert states(run(dag)) == {"flaky": "success"}
+    assert graph.counts()["run"] == 0
 
 
 def test_the_listener_is_off_unless_it_is_asked_for(

@@ -120,8 +120,9 @@ def test_a_change_is_waited_for(graph: Any) -> None:
     assert triggers.ask(graph, "node", arguments) is None
     change = lambda: graph.annotate("wine", "Project", owner="bob")  # noqa: E731
     assert fired(ConditionTrigger("node", arguments, poke_interval=FAST), change)["found"]["name"] == "wine"
-    graph.archive("wine", "Project")
-    assert triggers.ask(graph, "node", {"kind": "Project", "reference": "wine"}) is None
+    [archived] = graph.archive("wine", "Project")["nodes"]
+    for reference in ("wine", archived["_id"]):
+        assert triggers.ask(graph, "node", {"kind": "Project", "reference": reference}) is None
 
 
 def deployed(graph: Any) -> Any:
@@ -161,6 +162,28 @@ def test_the_newest_period_decides(graph: Any, metric: str) -> None:
     payload = fired(trigger, lambda: (served(graph, ref, 3, **value(0.8)), served(graph, ref, 4, other=1)))
     assert (payload["found"]["value"], payload["found"]["period_start"]) == (0.8, "2026-05-03T00:00:00.000Z")
     assert triggers.ask(graph, "serving_performance", {**arguments, "since": "2026-05-04T00:00:00.000Z"}) is None
+
+
+@pytest.mark.parametrize(
+    ("comparison", "met"),
+    [
+        ("<", [True, False, False]),
+        ("<=", [True, True, False]),
+        ("==", [False, True, False]),
+        (">", [False, False, True]),
+        (">=", [False, True, True]),
+    ],
+)
+def test_a_threshold_is_reached_or_not(graph: Any, comparison: str, met: list[bool]) -> None:
+    """Below, at and above the threshold each comparison is what its sign says."""
+    deployed(graph)
+    period = {"period_start": "2026-05-01", "period_end": "2026-05-02"}
+    found = []
+    for value in (0.8, 0.9, 0.95):
+        graph.write(stages.log_serving_perf("wine-1", metrics={"accuracy": value}, **period), on_conflict="revise")
+        asked = {"deployment": "wine-1", "metric": "accuracy", "comparison": comparison, "threshold": 0.9}
+        found.append(triggers.ask(graph, "serving_performance", asked) is not None)
+    assert found == met
 
 
 def test_a_text_is_below_no_threshold(graph: Any) -> None:

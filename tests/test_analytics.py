@@ -182,9 +182,9 @@ def test_questions_of_an_original_data_base(original: Store) -> None:
     used = ask(original, "datasets-used", task="pricing", since="2020-02-01T11:00:00Z", until="2020-02-01T13:00:00Z")
     assert [row["dataset"] for row in used["rows"]] == ["Housing 1"]
     influence = ask(original, "influence", model="Housing Model")
-    assert [(row["dataset"], row["runs"], row["deployments"]) for row in influence] == [
-        ("Housing 0", 1, 1),
-        ("Housing 1", 1, 1),
+    assert [(row["dataset"], row["runs"], row["deployments"], row["active"]) for row in influence] == [
+        ("Housing 0", 1, 1, ["dep 0"]),
+        ("Housing 1", 1, 1, ["dep 1"]),
     ]
     [at] = ask(original, "model-at", model="Housing Model", at="2020-01-15")
     assert (at["run_id"], at["params"]) == ("run-0", {"alpha": 0.1})

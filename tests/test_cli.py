@@ -132,6 +132,44 @@ def test_search_by_the_beginning_of_a_name(registered: Any) -> None:
     assert registered("search", "--no-facts")[2] == "6 of 6\n"
 
 
+def test_a_search_in_time_and_order(registered: Any) -> None:
+    """The newest come first, or last; what is archived only if asked for; times of registration bound it."""
+    registered("register", "dataset", "--name", "more")
+    registered("archive", "data", "--kind", "Dataset")
+
+    def names(*options: str) -> list[str]:
+        return [node["name"] for node in json.loads(registered("search", "Dataset", "--json", *options)[1])["nodes"]]
+
+    assert names() == ["more"]
+    assert names("--archived") == ["more", "data"]
+    assert names("--archived", "--ascending") == ["data", "more"]
+    assert names("--until", "2020-01-01") == names("--since", "2999-01-01") == []
+    assert names("--since", "2020-01-01", "--until", "2999-01-01") == ["more"]
+
+
+def test_a_part_of_a_lineage(registered: Any) -> None:
+    """Direction, depth, kinds and fan of a lineage are those that are asked for."""
+
+    def kinds(*options: str) -> list[str]:
+        found = json.loads(registered("lineage", "r1", "--kind", "Run", "--json", *options)[1])
+        return sorted({node["kind"] for node in found["nodes"]} - {"Run"})
+
+    assert kinds("--direction", "upstream", "--depth", "1") == ["Dataset", "Model", "ModelParams"]
+    assert kinds("--direction", "downstream", "--kinds", "Deployment", "Model") == ["Deployment"]
+    assert "Project" in kinds("--direction", "upstream")
+    registered("log-run", "--run-id", "r2", "--model", "forest")
+    found = json.loads(registered("lineage", "forest", "--kind", "Model", "--fan", "1", "--json")[1])
+    assert [(cut["edge"], cut["more"]) for cut in found["cut"]] == [("run_models", 1)]
+
+
+def test_a_node_as_it_was(registered: Any) -> None:
+    """`--as-of` shows what a node was at a time."""
+    created = json.loads(registered("show", "data", "--kind", "Dataset")[1])["created"]
+    registered("annotate", "data", "--kind", "Dataset", "owner=ann")
+    assert "ann" in registered("show", "data", "--kind", "Dataset")[1]
+    assert "ann" not in registered("show", "data", "--kind", "Dataset", "--as-of", created)[1]
+
+
 def test_a_search_with_an_end(registered: Any) -> None:
     """Only so many of each kind are looked at; what leads to the others is said on standard error."""
     registered("register", "dataset", "--name", "more", "--set", "rows=178")

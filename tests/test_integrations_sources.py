@@ -23,7 +23,7 @@ from arangopipe_ops.errors import ArangopipeError, Invalid, Misconfigured
 from arangopipe_ops.integrations import files, http, python, sql
 from arangopipe_ops.integrations.http import parsed
 from arangopipe_ops.integrations.records import rows
-from arangopipe_ops.integrations.source import Fault, Period, Row, redacted
+from arangopipe_ops.integrations.source import Fault, Period, Row, instant, redacted
 from arangopipe_ops.serving import Source, collect, periods
 from arangopipe_ops.store import Store
 
@@ -199,10 +199,29 @@ def test_a_wrong_query_is_an_error_that_says_so(database: str, options: dict[str
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.fixture
+def abroad(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows another time than UTC."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_times_without_a_zone_are_utc_wherever_they_are_read(abroad: None) -> None:
+    """What a source tells without a zone is UTC, and not by the clock of the machine that collects."""
+    assert datetime(2026, 1, 1).astimezone(UTC).hour == 5
+    for given in ("2026-01-01T00:00:00", "2026-01-01", datetime(2026, 1, 1), datetime(2026, 1, 1).date(), 1767225600):
+        assert instant(given, "time") == datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def test_a_source_leaves_the_data_base_as_it_was(database: str) -> None:
-    """What a query changes is rolled back."""
-    with pytest.raises(Exception, match="data base"):
+    """What a query changes is rolled back, also where it answers."""
+    with pytest.raises(ArangopipeError, match="data base"):
         list(sql.read(DAYS, NAMES, url=database, query="DELETE FROM predictions"))
+    taken = "DELETE FROM predictions WHERE deployment = 'wine' RETURNING deployment, 1 AS x"
+    assert all(isinstance(each, Row) for each in sql.read(DAYS, NAMES, url=database, query=taken))
     with sqlalchemy.create_engine(database).connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM predictions")).scalar() == len(made())
 

@@ -18,7 +18,7 @@ import pytest
 from arangopipe_ops import stages
 from arangopipe_ops.admin import provision
 from arangopipe_ops.connection import connect
-from arangopipe_ops.errors import Invalid, NotFound, Unavailable
+from arangopipe_ops.errors import Invalid, Misconfigured, NotFound, Unavailable
 from arangopipe_ops.serving import Fault, Period, Row, Source, collect, gaps, periods
 from arangopipe_ops.serving.sources import Source as ConfiguredSource
 from arangopipe_ops.store import Store
@@ -588,7 +588,7 @@ def test_a_source_is_plain_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.name, found.by) == ("prometheus", "monitoring.job")
     assert found.options == {"url": "http://x", "token": "s3cret", "metrics": {"x": "y"}}
     assert "s3cret" not in repr(found)
-    with pytest.raises(Exception, match="TOKEN is not set"):
+    with pytest.raises(Misconfigured, match="TOKEN is not set"):
         ConfiguredSource.from_json(data, {})
     with pytest.raises(Invalid, match="has no type"):
         ConfiguredSource.from_json({"url": "x"})

@@ -312,7 +312,7 @@ def test_an_examination_that_failed_is_told_once(ann: Browser, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr("arangopipe_ops.admin.doctor", refused)
         assert ann.post("/admin/doctor", page="/admin/doctor").status_code == 303
-    assert ann.client.get("/admin/doctor").status_code == 503
+    assert [ann.client.get("/admin/doctor").status_code for _ in range(2)] == [503, 200]
     assert "dangling-edges" in examined(ann)
 
 
@@ -436,11 +436,14 @@ def test_rights_are_asked_for_once_in_a_while(database: Database) -> None:
     wil = Browser(ServerAccess(database.url))
     assert wil.post("/sign-in", username="wil", password="wil's own").status_code == 303
     page = wil.get("/admin/nodes")
-    asked = Requests(wil.access.store(wil.app.state.sessions.find(wil.client.cookies["arangopipe_session"]).token).db)
+    session = wil.app.state.sessions.find(wil.client.cookies["arangopipe_session"])
+    asked = Requests(wil.access.store(session.token).db)
     wil.get("/admin/nodes")
     assert len(asked) == 2
     admin.grant(db, "wil", "reader")
     refused = wil.post("/admin/projects", page="/admin/nodes", name="of wil")
     assert "Register a project" in page
+    session.rights = session.rights[0], 0.0
+    assert "Register a project" not in wil.get("/admin/nodes")
     assert (refused.status_code, "Check user, password and permissions" in refused.text) == (403, True)
     admin.remove_user(db, "wil")

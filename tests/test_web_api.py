@@ -174,6 +174,9 @@ def test_a_search_takes_what_the_library_takes(wine: Api) -> None:
     page = wine.told("POST", "/search", json={"kind": "Project", "where": {"owner": "ann"}, "within": 2})
     assert page["nodes"] == []
     assert page["reached"].keys() == {"Project"}
+    kinds = {node["_id"].partition("/")[0] for node in wine.told("POST", "/search", json={"facts": False})["nodes"]}
+    assert "run" in kinds
+    assert not kinds & {"modelparams", "devperf", "servingperf"}
 
 
 @pytest.mark.parametrize(

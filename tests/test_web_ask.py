@@ -23,7 +23,7 @@ from arangopipe_ops.analytics.questions import ids_of
 from arangopipe_ops.model import SCHEMA, Document
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess
-from arangopipe_ops.web.pages.ask import mentions
+from arangopipe_ops.web.pages.ask import given, mentions
 from arangopipe_ops.web.pages.pictures import drawn
 
 __all__ = ["empty", "file"]
@@ -128,6 +128,13 @@ def test_the_answer_is_that_of_the_demonstration(ann: Browser) -> None:
     assert len(every) == len([run for run in of_task(TASK.task) if run.metrics and run.project == TASK.project])
 
 
+def test_a_field_that_is_emptied() -> None:
+    """A condition that is taken out of its field is none; what is needed for an answer has its usual value."""
+    sent = dict.fromkeys(("status", "project", "limit", "goal"), "")
+    usual = {"metric": "f1", "status": None, "project": None, "limit": 1, "goal": "max"}
+    assert given(QUESTIONS["best-run"], {"metric": "f1", **sent}) == usual
+
+
 NAMES: dict[str, dict[str, set[str]]] = {
     "techniques": {"Project": {TASK.project}, "Run": set()},
     "transformations": {"Featureset": set()},
@@ -226,6 +233,7 @@ def test_periods_are_drawn_as_lines_and_names_as_bars() -> None:
     [chart] = drawn(times)
     assert chart.count('class="legend"') == 1
     assert "a: 2, 2026-01-02" in chart
+    assert list(drawn(times[::-1])) == [chart], "a line goes from the oldest to the newest"
     pairs = [{"kind": "x", "of": of, "to": to, "size": 1, "inner": {"deep": 2}} for of in "ab" for to in "cd"]
     [chart] = drawn(pairs)
     assert "a, c: 1" in chart

@@ -22,6 +22,7 @@ from arangopipe_ops.errors import Unavailable
 from arangopipe_ops.store import Store
 from arangopipe_ops.web.access import FileAccess, ServerAccess
 from arangopipe_ops.web.app import create_app
+from arangopipe_ops.web.pages.projects import trend
 from arangopipe_ops.web.pages.rendering import NAVIGATION, figure, timed
 from arangopipe_ops.web.pages.sessions import COOKIE, Sessions
 
@@ -635,6 +636,20 @@ def test_the_best_runs_of_a_project(ann: Browser, query: str, first: str) -> Non
     page = ann.get(f"/projects/{id_of(ann, 'wine', 'Project').partition('/')[2]}?{query}")
     best = page[page.index("Best runs") : page.index("Recent runs")]
     assert re.findall(r'<th scope="row"><a [^>]+>([^<]+)', best)[0] == first
+
+
+def test_a_trend_is_by_model_and_time() -> None:
+    """Each model has a line from its oldest run to its newest, the most runs first; no figure is no point."""
+    told = [("tree", 1, 0.5), ("net", 3, 0.25), ("net", 2, 0.75), (None, 2, 1), ("net", 1, True), ("tree", 2, None)]
+    runs = [
+        {"model": name and {"name": name}, "at": f"2026-01-0{day}T00:00:00.000Z", "metrics": {"f1": value}}
+        for name, day, value in told
+    ]
+    assert [(name, [(at.day, value) for at, value in line]) for name, line in trend(runs, "f1").items()] == [
+        ("net", [(2, 0.75), (3, 0.25)]),
+        ("tree", [(1, 0.5)]),
+        ("unknown model", [(2, 1)]),
+    ]
 
 
 def test_the_newest_runs_are_those_registered_last(ann: Browser) -> None:

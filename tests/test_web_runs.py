@@ -301,6 +301,10 @@ def test_metrics_of_runs_are_drawn(ann: Browser) -> None:
     curve = page[page.index("loss, step by step") :]
     assert 80 < curve[: curve.index("</figure>")].count('class="dot" d=') < 250
     assert re.search(r"<figcaption>f1</figcaption>.*forest 3: 0.375", page, re.DOTALL)
+    again = stages.log_run("forest 3 again", model="forest", metrics={"f1": 0.375, "val.acc": 0.5})
+    ann.access.store(TOKEN).write(again)
+    page = ann.get("/runs/compare?run=forest+3&run=forest+3+again")
+    assert re.findall(r"<figcaption>(f1|val.acc)</figcaption>", page) == ["val.acc"]
     forests = ann.get("/runs/compare?run=forest+3&run=forest+4&x=params.depth&y=metrics.val.acc")
     assert "forest 4: params.depth 4, metrics.val.acc 0.5" in forests
     assert "metrics.f1 by params.depth" in ann.get("/runs/compare?run=forest+3&run=forest+4")

@@ -234,6 +234,22 @@ def test_after_a_form_an_answer_is_made_anew(app: FastAPI, access: HeldAccess) -
         assert access.held.asked == 2
 
 
+def test_a_form_leaves_what_others_have_asked(app: FastAPI, access: HeldAccess) -> None:
+    """Who has changed something has nobody else wait for an answer a second time."""
+    with entered(app) as client:
+        assert client.get(ASKED).status_code == 202
+        ours = dict(client.cookies)
+        client.cookies.clear()
+        sign_in(client)
+        csrf = proof(client.get("/admin/nodes").text)
+        assert client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"}).status_code == 303
+        client.cookies.clear()
+        client.cookies.update(ours)
+        access.held.let.set()
+        fetched(client, ASKED)
+        assert access.held.asked == 1
+
+
 def test_what_was_found_while_a_form_was_carried_out_is_made_anew(
     app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

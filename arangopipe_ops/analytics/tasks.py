@@ -175,7 +175,7 @@ RETURN {{found: {{{found}}}, answer: ({used}
     LET promoted = {promoted}
     FILTER promoted == null OR promoted IN runs
     RETURN d)
-  LET active = (FOR d IN deployments FILTER d.status == "active" SORT d.tag RETURN d)
+  LET active = (FOR d IN deployments FILTER NOT_NULL(d.status, "active") == "active" SORT d.tag RETURN d)
   RETURN {{
     dataset: read.name,
     dataset_id: data_id,

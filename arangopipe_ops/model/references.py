@@ -84,8 +84,10 @@ def edge_key(edge: str, source: str, target: str) -> str:
 def target(kind: str, reference: Any, schema: Schema = SCHEMA) -> Target:
     """Return where a reference to a node of `kind` leads. Raises Invalid."""
     node = schema.node(kind)
-    if isinstance(reference, Mapping):
-        return _mapped_target(node, reference)
+    return _mapped_target(node, reference) if isinstance(reference, Mapping) else _plain_target(node, reference)
+
+
+def _plain_target(node: NodeType, reference: Any) -> Target:
     if not isinstance(reference, str) or not reference:
         raise Invalid(node.kind, f"{reference!r} is not a reference; give a Ref, an _id or a name")
     collection, _, key = storable(reference, node.kind).partition("/")
@@ -101,17 +103,17 @@ def _mapped_target(node: NodeType, reference: Mapping[str, Any]) -> Target:
         return Target(collection, key=key)
     missing = [name for name in node.identity if reference.get(name) is None]
     if missing == ["version"]:
-        return target(node.kind, identifying(node, node.name, reference))
+        return _plain_target(node, identifying(node, node.name, reference))
     if missing:
         raise Invalid(node.kind, f"the reference {dict(reference)!r} has neither _id nor {missing[0]}")
     key = key_of(node.kind, [canonical(reference[name]) for name in node.identity])
     return Target(node.collection, key=key, said=", ".join(f"{name} {reference[name]!r}" for name in node.identity))
 
 
-def sure_key(kind: str, reference: Any, schema: Schema = SCHEMA) -> str:
+def sure_key(kind: str, reference: Any) -> str:
     """Return the `_key` of a node that its name alone identifies (a project, run or deployment)."""
-    found = target(kind, reference, schema)
-    return found.key or key_of(schema.node(kind).kind, [found.name])
+    found = target(kind, reference)
+    return found.key or key_of(SCHEMA.node(kind).kind, [found.name])
 
 
 def identifying(type_: NodeType, name: str, values: Mapping[str, Any]) -> str:

@@ -240,6 +240,7 @@ class SearchRequest(Shape):
     cursor: str | None = None
     count: bool = True
     within: int | None = None
+    facts: bool = True
 
 
 @routes.post("/search", tags=["nodes"], response_model=answer_of(Page))

@@ -36,9 +36,9 @@ routes = APIRouter()
 
 
 @routes.get("/admin")
-def administration(request: Request, store: CallersStore, rights: CallersRights) -> Response:
+def administration(request: Request, rights: CallersRights) -> Response:
     """Show what can be administrated, and by whom."""
-    facts = {"may": rights, "database": store.db.name, "basis": callers_of(request).basis(request)}
+    facts = {"may": rights, "basis": callers_of(request).basis(request)}
     return render(request, "administration.html", facts)
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -21,6 +21,7 @@ from arangopipe_ops.store import Page, Store
 from arangopipe_ops.store.search import MAX_PAGE
 from arangopipe_ops.web.pages.charts import bars, lines
 from arangopipe_ops.web.pages.nodes import rows_of
+from arangopipe_ops.web.pages.pictures import is_number
 from arangopipe_ops.web.pages.rendering import address_of, instant, render, timed
 from arangopipe_ops.web.pages.sessions import CallersStore
 
@@ -110,13 +111,13 @@ def project(request: Request, store: CallersStore, key: str, asked: Annotated[Me
 
 def metrics_of(runs: Sequence[Document]) -> list[str]:
     """Return the names of the figures that runs measured, the most frequent first."""
-    named = Counter(name for run in runs for name, value in run["metrics"].items() if _is_figure(value))
+    named = Counter(name for run in runs for name, value in run["metrics"].items() if is_number(value))
     return sorted(named, key=lambda name: (-named[name], name))
 
 
 def best_of(runs: Sequence[Document], metric: str, goal: str) -> list[Document]:
     """Return the runs that did best by a metric."""
-    measured = [run for run in runs if _is_figure(run["metrics"].get(metric))]
+    measured = [run for run in runs if is_number(run["metrics"].get(metric))]
     return sorted(measured, key=lambda run: run["metrics"][metric], reverse=goal == "max")[:BEST]
 
 
@@ -125,7 +126,7 @@ def trend(runs: Sequence[Document], metric: str) -> dict[str, list[tuple[datetim
     points: dict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
     for run in runs:
         at, value = instant(run["at"]), run["metrics"].get(metric)
-        if at is not None and _is_figure(value):
+        if at is not None and is_number(value):
             points[_model_of(run)].append((at, value))
     return {name: sorted(points[name]) for name in sorted(points, key=lambda name: (-len(points[name]), name))}
 
@@ -169,7 +170,3 @@ _FACTS = {"ModelParams": "params", "DevPerf": "metrics"}
 
 def _model_of(run: Document) -> str:
     return str((run["model"] or {}).get("name", "unknown model"))
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

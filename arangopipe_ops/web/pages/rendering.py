@@ -213,7 +213,6 @@ _TEMPLATES.filters |= {
     "moment": moment,
     "node_path": node_path,
     "plain": plain,
-    "pretty": pretty,
 }
 _TEMPLATES.tests |= {"scalar": scalar}
 _TEMPLATES.globals |= {"most_inside": MOST_INSIDE, "version": __version__}
