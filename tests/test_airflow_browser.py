@@ -67,7 +67,8 @@ class Guest(Visit):
 
     def enter_as(self, user: str) -> "Guest":
         self.page.goto("/")
-        self.page.wait_for_url("**/auth/login**")
+        self.page.locator("input[name=username]").wait_for()
+        self.page.wait_for_load_state()
         self.sign_in(user)
         return self
 
