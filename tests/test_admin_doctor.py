@@ -118,6 +118,13 @@ def edge_between_other_kinds(db: Any, wine: Any) -> None:
     db.collection("run_datasets").insert({"_from": wine["run"]["_id"], "_to": wine["model"]["_id"]})
 
 
+def registered_again_with_another_model(db: Any, wine: Any) -> None:
+    store = Store(db)
+    other = store.write(stages.register_model("other", project=wine["project"]))
+    store.write(stages.register_deployment(wine["old"]["name"], project="wine", model=other), on_conflict="revise")
+    store.write(stages.log_run(wine["run"]["name"], model=other), on_conflict="revise")
+
+
 def orphan(db: Any, wine: Any) -> None:
     stage = model.Stage()
     stage.add("Featureset", {"name": "from nowhere"})
@@ -183,6 +190,7 @@ PLANTED: dict[str, tuple[Callable[[Any, Any], None], int]] = {
     "obsolete-index": (index_of_an_earlier_version, 1),
     "dangling-edges": (dangling_edge, 2),
     "wrong-ends": (edge_between_other_kinds, 1),
+    "older-links": (registered_again_with_another_model, 2),
     "orphan-nodes": (orphan, 1),
     "changed-content": (changed_by_hand, 1),
     "wrong-key": (copied_to_another_key, 1),
@@ -213,6 +221,17 @@ def test_a_planted_fault_is_found_and_its_cure_removes_it(db: Any, wine: Any, na
     for finding in left:
         follow(finding.cure, db)
     assert doctor(db) == []
+
+
+def test_what_was_registered_again_keeps_the_newest_model(db: Any, wine: Any) -> None:
+    """The repair removes the edge to the model of before, and the audit keeps it."""
+    registered_again_with_another_model(db, wine)
+    removed = repair(db, "older-links")
+    assert {edge["_to"] for edge in db.collection("deployment_model").find({"_from": wine["old"]["_id"]})} == {
+        Store(db).get("other", "Model")["_id"]
+    }
+    [entry] = [each for each in db.collection(AUDIT) if removed[0] in each["touched"] and "removed" in each]
+    assert removed[0] in entry["removed"]
 
 
 def test_a_slot_of_an_archived_deployment(db: Any, wine: Any) -> None:

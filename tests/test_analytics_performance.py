@@ -14,6 +14,7 @@ from arangopipe_ops import stages
 from arangopipe_ops.analytics import demo_serving, performance
 from arangopipe_ops.analytics.coverage import covered
 from arangopipe_ops.analytics.demo import DEGRADATION, END, NOISE, PERIOD, TASKS
+from arangopipe_ops.analytics.deployments import standing
 from arangopipe_ops.analytics.projects import activity, glance, inputs
 from arangopipe_ops.errors import Invalid, NotFound
 from arangopipe_ops.model import sure_key
@@ -299,6 +300,28 @@ def test_what_was_live(store: Store) -> None:
     assert (one["run_id"], one["reason"], one["model"]) == ("r", "first", "m")
     [two] = ask(store, "live", at=times[4], environment="production", project="p")
     assert (two["deployment"], two["reason"], two["model"]) == ("two", "better", None)
+
+
+def test_a_deployment_that_was_registered_again(store: Store) -> None:
+    """It counts as what it was registered as last, and at a time before that as what it was then."""
+    store.write(stages.register_project("p"))
+    for name in ("first", "second"):
+        store.write(stages.register_model(name, project="p"))
+        store.write(stages.log_run(f"{name} run", model=name, metrics={"a": 0.5}))
+    tags = [f"d{number}" for number in range(6)]
+    times = []
+    for name in ("first", "second"):
+        for tag in tags:
+            again = stages.register_deployment(tag, project="p", environment=tag, model=name, run=f"{name} run")
+            store.write(again, on_conflict="revise")
+        times.append(now(store))
+    for name, at in zip(("first", "second"), times, strict=True):
+        rows = ask(store, "live", at=at)
+        assert [(row["deployment"], row["model"], row["run_id"]) for row in rows] == [
+            (tag, name, f"{name} run") for tag in tags
+        ]
+    stands = [standing(store, store.get(tag, "Deployment")["_id"], 1) for tag in tags]
+    assert [(each["model"]["name"], each["run"]["run_id"]) for each in stands] == [("second", "second run")] * len(tags)
 
 
 def now(store: Store) -> str:

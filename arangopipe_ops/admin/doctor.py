@@ -207,6 +207,11 @@ FAULTS: dict[str, tuple[Severity, str, str]] = {
         "edges join nodes of other kinds than the model says",
         'Remove them: `repair(db, "wrong-ends")`. The audit keeps what they were.',
     ),
+    "older-links": (
+        "warning",
+        "edges lead to the model or run of before: a deployment or run was registered again with another one",
+        'Keep the newest of each: `repair(db, "older-links")`. The audit keeps what they were.',
+    ),
     "ownerless-facts": (
         "warning",
         "parameters or performance belong to no run or deployment",

@@ -54,8 +54,8 @@ def repair(
 ) -> list[str]:
     """Cure a fault by the name of its finding; return the `_id`s of what was changed.
 
-    `dangling-edges`, `wrong-ends` and `ownerless-facts` are removed; `changed-content` is taken as it is now;
-    `active-slots` follow the status; `stale-runs` are marked as failed; `extension` is the last one that could be
+    `dangling-edges`, `wrong-ends`, `older-links` and `ownerless-facts` are removed; `changed-content` is taken as it is
+    now; `active-slots` follow the status; `stale-runs` are marked as failed; `extension` is the last one that could be
     read. It may run again and at any time. Raises Invalid for another name, and Conflict.
     """
     if fault not in REPAIRS:
@@ -127,6 +127,7 @@ def _ended(schema: Schema, collection: str, run: Document) -> Document:
 REPAIRS: dict[str, _Repair] = {
     "dangling-edges": _remove_edges,
     "wrong-ends": _remove_edges,
+    "older-links": _remove_edges,
     "ownerless-facts": _delete,
     "changed-content": _rewrite(_redigested),
     "active-slots": _rewrite(lambda schema, collection, document: mended_slot(document)),

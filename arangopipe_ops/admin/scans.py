@@ -134,10 +134,21 @@ FOR e IN @@e FILTER e._key IN @keys
   LET wrong = NOT IS_SAME_COLLECTION(@source, e._from) OR NOT IS_SAME_COLLECTION(@target, e._to)
   LET there = wrong ? 2 : LENGTH(FOR v IN @@source FILTER v._key == SPLIT(e._from, "/", 2)[1] LIMIT 1 RETURN 1)
     + LENGTH(FOR v IN @@target FILTER v._key == SPLIT(e._to, "/", 2)[1] LIMIT 1 RETURN 1)
-  LET fault = wrong ? "wrong-ends" : there < 2 ? "dangling-edges" : null
+  LET fault = wrong ? "wrong-ends" : there < 2 ? "dangling-edges" : {older} ? "older-links" : null
   RETURN {{_key: e._key, _from: e._from, _to: e._to, fault}}"""
 
-EDGE_FAULTS = frozenset({"wrong-ends", "dangling-edges"})
+_OLDER = """LENGTH(FOR o IN @@e
+    FILTER o._{end} == e._{end} AND [o.created, o._key] > [e.created, e._key] LIMIT 1 RETURN 1) > 0"""
+
+_ALONE = {
+    "run_models": "to",
+    "deployment_model": "from",
+    "deployment_modelparams": "from",
+    "deployment_run": "from",
+}
+"""At which end an edge should be the only one of its type: a run has one model, a deployment one model and run."""
+
+EDGE_FAULTS = frozenset({"wrong-ends", "dangling-edges", "older-links"})
 
 _NODES = """WITH {collections}
 FOR d IN @@c FILTER d._key IN @keys
@@ -151,7 +162,8 @@ def edge_text(schema: Schema, edge: EdgeType) -> tuple[str, Document]:
     source, target = schema.node(edge.source).collection, schema.node(edge.target).collection
     binds = {"@e": edge.name, "@source": source, "@target": target, "source": source, "target": target}
     ends = "@@source" if source == target else "@@source, @@target"
-    return _EDGES.format(ends=ends), binds
+    older = _OLDER.format(end=_ALONE[edge.name]) if edge.name in _ALONE else "false"
+    return _EDGES.format(ends=ends, older=older), binds
 
 
 def _node_text(scan: Scan, node: NodeType) -> tuple[str, Document]:

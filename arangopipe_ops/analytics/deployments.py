@@ -14,7 +14,7 @@ _NEWEST = 20
 _STANDS = """
   LET d = DOCUMENT(id)
   FILTER d != null
-  LET m = FIRST(FOR x IN deployment_model FILTER x._from == id RETURN DOCUMENT(x._to))
+  LET m = FIRST(FOR x IN deployment_model FILTER x._from == id SORT x.created DESC RETURN DOCUMENT(x._to))
   LET r = DOCUMENT({promoted})
   LET turn = FIRST(FOR once IN {asked} FOR a IN @@audit FILTER id IN a.touched[*]
     LET before = FIRST(a.replaced[* FILTER CURRENT._id == id])

@@ -197,6 +197,8 @@ def inputs(store: Store, runs: Sequence[str], limit: int = 50) -> list[Document]
     return store.query(_INPUTS.format(read=READ), {"runs": list(runs), "limit": limit})
 
 
+_THEN = "x.created <= @at DESC, x.created DESC"
+
 _LIVE = """WITH project, models, run, modelparams, deployment, @@audit
 {known}
 LET removed = UNIQUE(FLATTEN((FOR a IN @@audit FILTER a.at > @at AND a.removed != null
@@ -214,7 +216,7 @@ RETURN {{found: {{{found}}}, answer: (FOR each IN written
   FILTER d != null AND d.created <= @at AND NOT_NULL(d.status, "active") == "active"
     AND (d.archived == null OR d.archived > @at)
     AND (@environment == null OR NOT_NULL(d.environment, "production") == @environment){only}
-  LET m = FIRST(FOR x IN deployment_model FILTER x._from == id RETURN DOCUMENT(x._to))
+  LET m = FIRST(FOR x IN deployment_model FILTER x._from == id SORT {then} RETURN DOCUMENT(x._to))
   LET since = FIRST(FOR a IN writes FILTER a.at <= @at SORT a.at DESC LIMIT 1 RETURN a)
   LET of_project = {project}
   LET r = DOCUMENT({promoted})
@@ -253,7 +255,6 @@ def live(store: Store, at: Time, project: str | None = None, environment: str | 
         ids = f"(p == null ? [] : {DEPLOYED})"
         only = "\n    AND (d.project == null OR d.project IN [p._key, p._id, p.name])"
         binds |= bound("Project", "owner", project)
-    text = _LIVE.format(
-        known=known, found=found, ids=ids, only=only, project=PROJECT_OF, promoted=PROMOTED.replace("d._id", "id")
-    )
+    promoted = PROMOTED.replace("d._id", "id").replace("x.created DESC", _THEN)
+    text = _LIVE.format(known=known, found=found, ids=ids, only=only, project=PROJECT_OF, promoted=promoted, then=_THEN)
     return list(ask(store, text, binds, Project=project))

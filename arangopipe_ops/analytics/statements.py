@@ -65,10 +65,11 @@ READERS = """UNION_DISTINCT(
 """The runs that read the data set `data`, by itself or through its feature sets."""
 
 PROMOTED = """NOT_NULL(
-      FIRST(FOR x IN deployment_run FILTER x._from == d._id RETURN x._to),
-      FIRST(FOR x IN deployment_modelparams FILTER x._from == d._id
+      FIRST(FOR x IN deployment_run FILTER x._from == d._id SORT x.created DESC RETURN x._to),
+      FIRST(FOR x IN deployment_modelparams FILTER x._from == d._id SORT x.created DESC
         FOR y IN run_modelparams FILTER y._to == x._to RETURN y._from))"""
-"""The run that a deployment promoted; the original Arangopipe linked only the parameters that it obtained."""
+"""The run that a deployment promoted, the last one if it was registered again; the original Arangopipe linked only the
+parameters that it obtained."""
 
 DEPLOYED = """UNION_DISTINCT(
     (FOR d IN deployment FILTER d.project IN [p._key, p._id, p.name] RETURN d._id),
