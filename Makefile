@@ -35,7 +35,7 @@ kfp: $(VENV)/.installed ## Compile the published Kubeflow components anew.
 	$(BIN)/arangopipe kfp compile kfp_components
 
 pictures: $(VENV)/.installed ## Take the pictures of docs/web.md anew, with Chromium.
-	PICTURES=docs/images $(BIN)/pytest -q tests/test_web_browser.py tests/test_web_waiting.py tests/test_airflow_browser.py -k documentation
+	PICTURES=docs/images $(BIN)/pytest -q tests/test_web_browser.py tests/test_web_browser_waiting.py tests/test_airflow_browser.py -k documentation
 
 clean: ## Remove the environment and the demo's data.
 	rm -rf $(VENV) .demo

@@ -1,4 +1,4 @@
-"""The command line: every command, and one clear line for every error."""
+"""The command line: every command, and what it prints."""
 
 import io
 import json
@@ -21,7 +21,6 @@ from arangopipe_ops.admin import kept_for
 from arangopipe_ops.cli import asking, compiling, writing
 from arangopipe_ops.connection import connect
 from arangopipe_ops.errors import Unavailable
-from arangopipe_ops.model import MAX_DOCUMENT_BYTES
 from arangopipe_ops.stages import log_run, register_project
 from arangopipe_ops.store import Store
 
@@ -509,101 +508,6 @@ def test_every_command_explains_itself() -> None:
             cli.parser().parse_args([*group, command.name, *shlex.split(example.partition("> ")[0])])
 
 
-ERRORS: list[tuple[str, tuple[str, ...], str]] = [
-    (
-        "unknown reference",
-        ("register", "model", "--name", "m", "--project", "nobody"),
-        "not found: 'nobody'",
-    ),
-    ("conflicting content", ("register", "project", "--name", "wine", "--set", "team=x"), "different content in: team"),
-    ("NaN", ("register", "project", "--name", "p", "--set", "x=NaN"), "Project.x: is nan"),
-    ("too deep", ("register", "project", "--name", "p", "--set", "x=" + "[" * 99 + "]" * 99), "nested deeper"),
-    ("not JSON", ("register", "project", "--name", "p", "--set", "x"), "'x' is not NAME=VALUE"),
-    ("twice", ("register", "dataset", "--name", "d", "--uri", "u", "--set", "uri=v"), "uri: is given twice"),
-    ("unknown kind", ("search", "Wine"), "'Wine' is not one of Project, Dataset"),
-    ("unknown node", ("show", "models/none"), "not found"),
-    ("no kind", ("show", "wine"), "is needed to look up 'wine'"),
-    ("empty name", ("register", "project", "--name", ""), "is not a name"),
-    ("reserved name", ("register", "project", "--name", "p", "--set", "_key=1"), "set by the store"),
-    ("half a pair", ("register", "project", "--name", "\ud800"), "surrogate"),
-    ("no folder", ("lineage", "d1", "--kind", "Deployment", "-o", "/nowhere/x"), "/nowhere/x: No such file"),
-    (
-        "below no depth",
-        ("lineage", "d1", "--kind", "Deployment", "--depth", "-1"),
-        "depth: -1 is not a number of edges",
-    ),
-    ("no writes", ("history", "d1", "--kind", "Deployment", "--limit", "0"), "limit: 0 is not a number of writes"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "says"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
-def test_an_error_is_one_line(registered: Any, arguments: tuple[str, ...], says: str) -> None:
-    """What a user does wrong is answered by one line that names it, and nothing is written."""
-    before = registered("counts")
-    code, out, err = registered(*arguments)
-    assert (code in (1, 3, 4), out) == (True, "")
-    assert err.startswith("arangopipe: ")
-    assert err.count("\n") == 1
-    assert says in err
-    assert registered("counts") == before
-
-
-def test_an_oversized_document_is_one_line(registered: Any, tmp_path: Path) -> None:
-    """A document over the bound is refused with its size."""
-    code, _, err = registered("register", "project", "--name", "p", "--set", "x=" + "y" * MAX_DOCUMENT_BYTES)
-    assert code == 1
-    assert "16,777,216" in err
-    assert err.count("\n") == 1
-
-
-def test_errors_of_the_connection_are_one_line(run: Any, tmp_path: Path) -> None:
-    """A wrong password, a host that is down, a missing database or graph and a bad URL are one line each."""
-    with serving(tmp_path / "served.db") as server:
-        down = url_of(f"127.0.0.1:{free_port()}")
-        cases = {
-            url_of(server.address, password="wrong"): "Check user, password",
-            url_of(server.address, name="absent"): "Create it",
-            url_of(server.address): "arangopipe provision",
-            down: "connection refused",
-            "http://root:wrong@": "is not a database URL",
-            f"embedded://{tmp_path}/nowhere/x.db": "does not exist",
-        }
-        for url, says in cases.items():
-            timeout = "0.1" if url == down else "60"
-            code, out, err = run("register", "project", "--name", "p", url=url, timeout=timeout)
-            assert (code in (1, 5, 6, 7), out) == (True, "")
-            assert says in err
-            assert err.count("\n") == 1
-            assert "wrong" not in err
-
-
-def test_a_file_that_is_no_database_is_one_line(run: Any, tmp_path: Path) -> None:
-    """A file of something else is refused by its name and left as it is."""
-    other = tmp_path / "notes.txt"
-    other.write_text("not a database " * 100)
-    code, _, err = run("provision", url=f"embedded://{other}")
-    assert code == 1
-    assert "notes.txt" in err
-    assert err.count("\n") == 1
-    assert other.read_text().startswith("not a database")
-
-
-@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf"])
-def test_a_timeout_that_is_none_is_one_line(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """No time, less than none and what is no number is refused before anything is sent."""
-    assert cli.main(["--url", f"http://127.0.0.1:{free_port()}", "--timeout", timeout, "counts"]) == 1
-    assert capsys.readouterr().err == f"arangopipe: the timeout {timeout} is not a number of seconds, more than 0.\n"
-
-
-def test_a_file_that_is_no_text_is_one_line(run: Any, tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are not imported, and the file is named."""
-    run("provision")
-    other = tmp_path / "stages.jsonl"
-    other.write_bytes(b'{"stage": "project", "name": "\xff"}\n')
-    code, _, err = run("import", str(other))
-    assert (code, err.count("\n"), f"{other}: is not UTF-8 text" in err) == (1, 1, True)
-
-
 def test_an_id_is_never_cut(registered: Any) -> None:
     """What a table shows of a node can be given to the next command."""
     [ids] = re.findall(r"servingperf/\S+", registered("search", "ServingPerf")[1])
@@ -647,18 +551,6 @@ def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
     assert "Café Größe 需要" in piped("arangopipe search Project", tmp_path).stdout.decode()
 
 
-def test_a_database_that_is_not_provisioned_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Who is in another folder than where they provisioned sees which file was asked."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ARANGOPIPE_URL", raising=False)
-    assert cli.main(["counts"]) == 7
-    said = capsys.readouterr().err
-    assert "Run `arangopipe provision` once" in said
-    assert f"The database is embedded://{tmp_path}/arangopipe.db." in said
-
-
 @pytest.mark.slow
 def test_the_command_is_installed(tmp_path: Path) -> None:
     """`arangopipe` and `python -m arangopipe_ops` are the same command, without a traceback on errors."""
@@ -667,86 +559,3 @@ def test_the_command_is_installed(tmp_path: Path) -> None:
         assert done.returncode == 7
         assert done.stderr.startswith("arangopipe: ")
         assert "Traceback" not in done.stderr
-
-
-SERVING = """
-every = "1d"
-[[sources]]
-type = "files"
-path = "{folder}/figures.csv"
-"""
-
-
-@pytest.fixture
-def serving_file(tmp_path: Path) -> Path:
-    """What to collect, and the figures of two of three days."""
-    (tmp_path / "serving.toml").write_text(SERVING.format(folder=tmp_path))
-    days = "".join(f"d1,2026-02-0{day},0.{day}\n" for day in (1, 3))
-    (tmp_path / "figures.csv").write_text(f"deployment,period_start,f1\n{days}")
-    return tmp_path / "serving.toml"
-
-
-SPAN = ("--since", "2026-02-01", "--until", "2026-02-04")
-
-
-def test_serving_performance_is_collected(registered: Any, serving_file: Path) -> None:
-    """Collecting tells what was written and what was not told; gaps are what is missing, until it is collected."""
-    code, out, _ = registered("collect", str(serving_file), *SPAN)
-    assert code == 1
-    assert out.splitlines()[0] == "3 periods, 1 deployments, 2 created"
-    assert "there are no figures" in out
-    assert "d1          collected from files  raised  2026-02-02" in out
-    code, out, _ = registered("gaps", *SPAN, "--source", "files", "--json")
-    assert code == 1
-    assert [(gap["period_start"][:10], gap["periods"]) for gap in json.loads(out)] == [("2026-02-02", 1)]
-    figures = serving_file.with_name("figures.csv")
-    figures.write_text(figures.read_text() + "d1,2026-02-02,0.2\n")
-    code, out, _ = registered("collect", str(serving_file), *SPAN, "--only-missing", "--json")
-    report = json.loads(out)
-    assert (code, report["created"], report["known"], report["faults"]) == (0, 1, 2, [])
-    code, out, _ = registered("gaps", *SPAN)
-    assert (code, out) == (0, "no gaps\n")
-
-
-@pytest.mark.parametrize("condition", ["rows => 3", "rows=<3"])
-def test_a_comparison_that_is_none_is_refused(registered: Any, condition: str) -> None:
-    """A sign that is turned round is named with those there are, and finds not just nothing."""
-    code, _, err = registered("search", "Dataset", "--where", condition)
-    assert code == 1
-    assert f"arangopipe: rows: '={'>' if '>' in condition else '<'}' is not one of !=, ==, <=, >=" in err
-    code, out, _ = registered("search", "Dataset", "--where", 'uri=">x"')
-    assert (code, out) == (0, "")
-
-
-def test_what_a_source_says_is_not_cut(registered: Any, tmp_path: Path) -> None:
-    """A fault is told to its end, which is where the cure stands, however wide the table becomes."""
-    (tmp_path / "wrong.toml").write_text("sources = [{type = 'no such type of source at all, really'}]")
-    code, out, _ = registered("collect", str(tmp_path / "wrong.toml"), *SPAN)
-    assert code == 1
-    assert "is not one of files, http, mlflow, prometheus, python, sql\n" in out
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("every", "is not TOML"),
-        ("every = 1", "sources: are missing"),
-        ("sources = [{}]", "has no type"),
-        ("shards = 1\nsources = [{type = 'files'}]", "shards: is not one of sources, every, timezone"),
-        ("every = 'x'\nsources = [{type = 'files'}]", "'x' is not a length of time"),
-        ("sources = [{type = 'files', path = {env = 'NOWHERE_SET'}}]", "NOWHERE_SET is not set"),
-    ],
-)
-def test_a_wrong_configuration_is_one_line(registered: Any, tmp_path: Path, text: str, says: str) -> None:
-    """What is wrong in a file of sources is said by one line, and nothing is collected."""
-    (tmp_path / "wrong.toml").write_text(text)
-    code, out, err = registered("collect", str(tmp_path / "wrong.toml"))
-    assert (code, out) == (1, "")
-    assert says in err
-    assert err.count("\n") == 1
-
-
-def test_a_start_needs_an_end(registered: Any, serving_file: Path) -> None:
-    """Periods since a time need to be told until when."""
-    code, _, err = registered("collect", str(serving_file), "--since", "2026-02-01")
-    assert (code, err) == (1, "arangopipe: until: is missing; say --until with --since, or --last\n")

@@ -1,8 +1,6 @@
 """Answers that take their time: what is told within a moment, and how the answer comes after it."""
 
 import gc
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
-from browser import PICTURE, SIZES, TOKEN, Visit, browser, needs_chromium
+from browser import TOKEN, browser
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from test_web_pages import fill, proof
@@ -189,14 +187,14 @@ def test_a_failure_of_the_database_is_told_in_the_end(
     app: FastAPI, access: HeldAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault while nobody was waiting is a page that says so, and the next look asks anew."""
-    monkeypatch.setattr(access.held, "query", _interrupted(access.held))
+    monkeypatch.setattr(access.held, "query", interrupted(access.held))
     with entered(app) as client:
         assert client.get(ASKED).status_code == 202
         access.held.let.set()
         assert "Unavailable" in fetched(client, ASKED, 503)
 
 
-def _interrupted(store: HeldStore) -> Any:
+def interrupted(store: HeldStore) -> Any:
     def query(text: str, binds: Any = None, **options: Any) -> list[Any]:
         HeldStore.query(store, text, binds, **options)
         raise Unavailable("the database does not answer")
@@ -316,7 +314,7 @@ def test_an_answer_that_nobody_fetches_may_be_an_error(
 ) -> None:
     """What the database refused to somebody is no fault of the service, so its log has nothing of it."""
     app.state.works = Works(soon=0.05, again=5, kept=0)
-    monkeypatch.setattr(access.held, "query", _interrupted(access.held))
+    monkeypatch.setattr(access.held, "query", interrupted(access.held))
     with entered(app) as client:
         assert client.get(ASKED).status_code == 202
         access.held.let.set()
@@ -337,107 +335,6 @@ def test_an_answer_is_kept_for_a_while(app: FastAPI, access: HeldAccess, kept: f
         answer = client.get(ASKED)
         assert (answer.status_code, "0.9375" in answer.text) == (200, True)
         assert (EARLIER in answer.text, access.held.asked) == ((False, 1) if kept else (True, 2))
-
-
-def answered(client: TestClient, held: HeldStore, address: str = ASKED) -> str:
-    """Ask what takes its time, and return the answer."""
-    held.let.set()
-    answer = fetched(client, address)
-    held.let.clear()
-    return answer
-
-
-@pytest.fixture
-def slow(access: HeldAccess, monkeypatch: pytest.MonkeyPatch) -> HeldStore:
-    """A store that takes its time also when it is let."""
-    query = access.held.query
-
-    def later(*arguments: Any, **options: Any) -> list[Any]:
-        time.sleep(0.1)
-        return query(*arguments, **options)
-
-    monkeypatch.setattr(access.held, "query", later)
-    return access.held
-
-
-def test_an_earlier_answer_is_there_until_a_newer_is_made(app: FastAPI, slow: HeldStore) -> None:
-    """Who comes back sees what was found before, of when it is, and learns when a newer answer is there."""
-    with entered(app) as client:
-        first = answered(client, slow)
-        assert EARLIER not in first
-        again = [client.get(ASKED) for _ in range(3)]
-        assert {answer.status_code for answer in again} == {200}
-        for answer in again:
-            assert re.search(rf'{EARLIER} <time datetime="[^"]+Z">2', answer.text)
-            assert re.sub(r'<p class="notice earlier".*?</p>', "", answer.text) == first
-            assert int(answer.headers["age"]) < 30
-            assert "script-src 'self'" in answer.headers["content-security-policy"]
-        assert slow.asked == 2
-        assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 202
-        slow.let.set()
-        app.state.works.again = 30
-        assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 204
-        newer = client.get(ASKED)
-        assert (newer.text, "age" in newer.headers) == (first, False)
-        assert slow.asked == 2
-
-
-def test_an_earlier_answer_is_for_who_asked(app: FastAPI, slow: HeldStore) -> None:
-    """Nobody else sees it, and after a form nobody does."""
-    with entered(app) as client:
-        answered(client, slow)
-        csrf = proof(client.get("/admin/nodes").text)
-        assert client.post("/admin/projects", data={"csrf": csrf, "name": "cheese"}).status_code == 303
-        assert client.get(ASKED).status_code == 202
-        answered(client, slow)
-        client.cookies.clear()
-        sign_in(client)
-        assert client.get(ASKED).status_code == 202
-        slow.let.set()
-
-
-def test_earlier_answers_have_their_bounds(app: FastAPI, slow: HeldStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many the newest are kept, and none for longer than an hour."""
-    addresses = [f"{ASKED}&limit={number}" for number in (1, 2, 3)]
-    with entered(app) as client:
-        pages = [answered(client, slow, address) for address in addresses]
-        app.state.works = Works(soon=0.05, again=0.05, most=len(pages[1].encode()) + len(pages[2].encode()))
-        for address in addresses:
-            answered(client, slow, address)
-        assert [client.get(address).status_code for address in addresses] == [202, 200, 200]
-        slow.let.set()
-        for address in addresses:
-            fetched(client, address)
-        monkeypatch.setattr("arangopipe_ops.web.works.EARLIER_SECONDS", 0.0)
-        slow.let.clear()
-        assert client.get(addresses[2]).status_code == 202
-        slow.let.set()
-
-
-def test_a_newer_answer_that_is_an_error_is_told(
-    app: FastAPI, slow: HeldStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was found before does not hide that the question cannot be answered any more."""
-    with entered(app) as client:
-        answered(client, slow)
-        with monkeypatch.context() as patch:
-            patch.setattr(slow, "query", _interrupted(slow))
-            assert EARLIER in client.get(ASKED).text
-            slow.let.set()
-            app.state.works.again = 30
-            assert client.get(ASKED, headers={"Prefer": "wait"}).status_code == 204
-            assert client.get(ASKED).status_code == 503
-
-
-def test_an_error_is_no_earlier_answer(app: FastAPI, slow: HeldStore) -> None:
-    """Who comes back to a question that could not be answered is not shown that again as what was found."""
-    with entered(app) as client:
-        address = f"{ASKED}&project=none"
-        slow.let.set()
-        assert client.get(address).status_code == 202
-        fetched(client, address, 404)
-        slow.let.clear()
-        assert client.get(address).status_code == 202
 
 
 QUESTION = "/api/v1/questions/best-run"
@@ -653,125 +550,3 @@ def test_an_answer_survives_a_form_that_only_looks(app: FastAPI, access: HeldAcc
         access.held.let.set()
         fetched(client, ASKED)
         assert access.held.asked == 1
-
-
-# in a real browser
-
-
-@pytest.fixture
-def address(app: FastAPI) -> Iterator[str]:
-    """The pages behind a socket."""
-    with served(app) as (_, address):
-        yield address
-
-
-@pytest.fixture
-def ann(browser: Any, address: str) -> Iterator[Visit]:
-    """Somebody who has signed in."""
-    visit = Visit(browser, address).enter()
-    yield visit
-    visit.close()
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_a_browser_looks_again_until_the_answer_is_there(ann: Visit, access: HeldAccess, tmp_path: Path) -> None:
-    """Somebody sees for how long it is worked on, and then the answer, at the same address and without a click."""
-    page = ann.page
-    page.goto(ASKED)
-    page.get_by_text("for 2 seconds so far").wait_for()
-    access.held.let.set()
-    page.get_by_role("cell", name="0.9375").first.wait_for()
-    assert page.url.endswith(ASKED)
-    assert access.held.asked == 1
-
-
-@pytest.fixture
-def told(ann: Visit) -> Visit:
-    """Somebody who has been told to wait."""
-    ann.page.goto(ASKED)
-    assert ann.page.get_by_role("heading", name="Working on it").is_visible()
-    return ann
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_waiting_is_for_everybody(told: Visit) -> None:
-    """axe finds nothing in the way of anybody who waits, light or dark; the page fits in a hand."""
-    for scheme in ("light", "dark"):
-        told.page.emulate_media(color_scheme=scheme)
-        assert told.barriers() == []
-    told.page.set_viewport_size(SIZES["narrow"])
-    assert told.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-
-
-@pytest.fixture
-def shown_before(ann: Visit, slow: HeldStore) -> Visit:
-    """Somebody who has come back to an answer that a newer one is being made of."""
-    slow.let.set()
-    ann.go(ASKED)
-    slow.let.clear()
-    ann.page.reload()
-    assert ann.page.get_by_text(EARLIER).is_visible()
-    return ann
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_a_browser_tells_when_a_newer_answer_is_there(shown_before: Visit, access: HeldAccess) -> None:
-    """The earlier answer stays to be read; that there is a newer one is said, and a click leads to it."""
-    page = shown_before.page
-    assert page.get_by_text("A newer one is being made.").is_visible()
-    assert page.get_by_role("cell", name="0.9375").first.is_visible()
-    access.held.let.set()
-    page.get_by_text("A newer one is there.").wait_for()
-    shown_before.click(page.get_by_role("link", name="Look again"))
-    assert page.get_by_role("cell", name="0.9375").first.is_visible()
-    assert page.get_by_text(EARLIER).count() == 0
-    assert access.held.asked == 2
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_an_earlier_answer_is_for_everybody(shown_before: Visit) -> None:
-    """axe finds nothing in the way of anybody who sees an earlier answer, light or dark; the page fits in a hand."""
-    for scheme in ("light", "dark"):
-        shown_before.page.emulate_media(color_scheme=scheme)
-        assert shown_before.barriers() == []
-    shown_before.page.set_viewport_size(SIZES["narrow"])
-    wider = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert shown_before.page.evaluate(wider) == 0
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_the_documentation_shows_an_earlier_answer(shown_before: Visit, tmp_path: Path) -> None:
-    """The page has its picture in docs/web.md; `make pictures` takes it anew."""
-    shown_before.page.set_viewport_size(PICTURE)
-    picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / "earlier.webp"
-    picture.write_bytes(shown_before.picture())
-    assert "](images/earlier.webp)" in (DOCS / "web.md").read_text()
-    assert (DOCS / "images" / "earlier.webp").is_file()
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_the_documentation_shows_the_wait(told: Visit, tmp_path: Path) -> None:
-    """The page has its picture in docs/web.md; `make pictures` takes it anew."""
-    told.page.set_viewport_size(PICTURE)
-    picture = Path(os.environ.get("PICTURES", tmp_path)).absolute() / "waiting.webp"
-    picture.write_bytes(told.picture())
-    assert "](images/waiting.webp)" in (DOCS / "web.md").read_text()
-    assert (DOCS / "images" / "waiting.webp").is_file()
-
-
-@pytest.mark.slow
-@needs_chromium
-def test_without_scripts_the_answer_comes_too(browser: Any, address: str, access: HeldAccess) -> None:
-    """A browser without scripts looks again every second."""
-    visit = Visit(browser, address, java_script_enabled=False).enter()
-    visit.page.goto(ASKED)
-    visit.page.get_by_text(re.compile(r"for \d+ seconds? so far")).wait_for()
-    access.held.let.set()
-    visit.page.get_by_role("cell", name="0.9375").first.wait_for()
-    visit.close()
